@@ -1,0 +1,177 @@
+"""Floor 4: what users pass in, checked and brought into the form the kernels take, before any kernel starts."""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from bpkernel.activations import CODES, HIDDEN
+from bpkernel.losses import LOSS_CODES, outputs_for
+
+
+def count(name: str, value: Any) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number of at least 1; got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return int(value)
+
+
+def layer_sizes(value: Any) -> tuple[int, ...]:
+    """The units of every layer, inputs first."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"layer_sizes must be a sequence of whole numbers such as (64, 100, 10); got {value!r}")
+    sizes = tuple(count("every entry of layer_sizes", size) for size in value)
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes must name at least the inputs and the outputs, such as (8, 3); got {sizes}")
+    return sizes
+
+
+def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[str, ...]:
+    """The name of every layer's activation, from one name or one per hidden layer, and that of the output."""
+    n_hidden = len(sizes) - 2
+    if isinstance(hidden, str):
+        names = [hidden] * n_hidden
+        one_of("activation", hidden, HIDDEN)
+    elif isinstance(hidden, Sequence):
+        names = list(hidden)
+        if len(names) != n_hidden:
+            raise ValueError(
+                f"activation must be one name, or one per hidden layer: {n_hidden} for layer_sizes {sizes}; got {len(names)}"
+            )
+    else:
+        raise TypeError(f"activation must be a name, or a list of one name per hidden layer; got {hidden!r}")
+    return (*(one_of("activation", name, HIDDEN) for name in names), one_of("output_activation", output, CODES))
+
+
+def one_of(name: str, value: Any, allowed: Any) -> str:
+    """A name from a table."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    return value
+
+
+def loss(name: Any, output_activation: str) -> str:
+    """The name of a loss that goes with the output activation."""
+    one_of("loss", name, LOSS_CODES)
+    fitting = outputs_for(name)
+    if output_activation not in fitting:
+        raise ValueError(
+            f"loss {name!r} is not defined for the values that output_activation {output_activation!r} takes; "
+            f"use output_activation {' or '.join(map(repr, fitting))}"
+        )
+    return str(name)
+
+
+def float_dtype(value: Any) -> np.dtype:
+    """float32 or float64."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if value is None or dtype not in (np.dtype("float32"), np.dtype("float64")):
+        raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
+    return dtype
+
+
+def numbers(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """Finite numbers as a C-contiguous, aligned, writable array; the very same array where it is one, else a copy.
+
+    The kernels only read it, but an array that is read-only would be another type to them, and be compiled for anew.
+    """
+    if hasattr(value, "toarray"):
+        raise TypeError(f"{name} is a sparse {type(value).__name__}; convert it with {name}.toarray()")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked values; fill them or drop their rows")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers whose rows are of one length ({error})") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; got an array of {array.dtype}: encode text and categories first")
+    with np.errstate(over="ignore"):
+        array = np.require(array, dtype, ["C", "A", "W"])
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}")
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"{name} must hold finite numbers of {dtype}; {name}[{', '.join(map(str, index))}] is {array[index]}: "
+            "fill missing values or drop their rows"
+        )
+    return array
+
+
+def samples(name: str, X: Any, n_in: int, dtype: np.dtype) -> np.ndarray:
+    """Inputs (n_samples, n_in)."""
+    X = numbers(name, X, dtype)
+    if X.ndim != 2 or X.shape[1] != n_in:
+        hint = ""
+        if X.ndim == 1 and X.size == n_in:
+            hint = f"; for one sample pass {name}.reshape(1, -1)"
+        elif X.ndim == 1 and n_in == 1:
+            hint = f"; for one input pass {name}.reshape(-1, 1)"
+        raise ValueError(f"{name} must be of shape (n_samples, {n_in}), the net's inputs; got {X.shape}{hint}")
+    return X
+
+
+def targets(name: str, T: Any, loss: str, n_samples: int, n_out: int, dtype: np.dtype) -> np.ndarray:
+    """Targets (n_samples, n_out) of a loss, from rows, from class indices, or from (n_samples,) of a net with one output."""
+    T = numbers(name, T, dtype)
+    if len(T) != n_samples if T.ndim else True:
+        raise ValueError(f"{name} must have one row for each of the {n_samples} samples; got the shape {T.shape}")
+    if loss == "cross_entropy" and T.ndim == 1:
+        return one_hot(name, T, n_out)
+    if T.ndim == 1 and n_out == 1:
+        T = T[:, np.newaxis]
+    if T.shape != (n_samples, n_out):
+        raise ValueError(f"{name} must be of shape ({n_samples}, {n_out}), the net's outputs; got {T.shape}")
+    if loss == "cross_entropy" and (T.min() < 0 or abs(T.sum(axis=1) - 1).max() > 1e-3):
+        raise ValueError(f"{name} must hold class indices, or rows that are one-hot or probabilities that sum to 1")
+    if loss == "binary_cross_entropy" and (T.min() < 0 or T.max() > 1):
+        raise ValueError(f"{name} must lie between 0 and 1 for binary_cross_entropy; got {T.min()} to {T.max()}")
+    if loss == "poisson" and T.min() < 0:
+        raise ValueError(f"{name} must not be negative for poisson; got {T.min()}")
+    return T
+
+
+def one_hot(name: str, labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Rows (n_samples, n_classes) with a 1 at the index of the class."""
+    if (labels != np.floor(labels)).any():
+        raise ValueError(f"{name} must hold class indices, whole numbers from 0 to {n_classes - 1}")
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(
+            f"{name} must hold class indices from 0 to {n_classes - 1}, as the net has {n_classes} outputs; "
+            f"got {int(labels.min())} to {int(labels.max())}"
+        )
+    rows = np.zeros((labels.size, n_classes), labels.dtype)
+    rows[np.arange(labels.size), labels.astype(np.intp)] = 1
+    return rows
+
+
+def sample_weight(value: Any, n_samples: int, dtype: np.dtype) -> np.ndarray:
+    """Weights (n_samples,), ones where None."""
+    if value is None:
+        return np.ones(n_samples, dtype)
+    s = numbers("sample_weight", value, dtype)
+    if s.shape != (n_samples,):
+        raise ValueError(f"sample_weight must be of shape ({n_samples},), one weight a sample; got {s.shape}")
+    if s.min() < 0 or s.sum() == 0:
+        raise ValueError("sample_weight must not be negative, nor all zero")
+    return s
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """A random generator from None, a seed or a generator."""
+    if isinstance(random_state, (bool, np.bool_, float, str, np.random.RandomState)):
+        raise TypeError(f"random_state must be None, a whole number or a numpy.random.Generator; got {random_state!r}")
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"random_state must be None, a whole number of at least 0 or a numpy.random.Generator; got {random_state!r}"
+        ) from None

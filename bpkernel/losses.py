@@ -1,0 +1,160 @@
+"""Floor 1: the losses E^n.  To add one, write a class as below and name it in LOSSES.
+
+Each works on the outputs of the net for one sample, as 1-D arrays of one length and dtype:
+
+    error(a, y, t)             E^n from the outputs y and targets t
+    error_canonical(a, y, t)   the same where y is the canonical activation of a, written so that no saturated output
+                               costs it its precision
+    slope(y, t, d)             d_k ← ∂E^n/∂y_k
+
+With the canonical activation of its loss, Eq. 5 is exactly δ_k = y_k - t_k.  `accepts` names the kinds of output the
+loss is defined for, the `values` of the activations; outputs that have underflowed to 0 count as the smallest normal
+number where they are divided by or their logarithm is taken.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bpkernel.activations import ACTIVATIONS, CODES
+from bpkernel.compiler import kernel, switch
+
+
+@kernel
+def at_least(low: Any, y: Any) -> Any:
+    """y, or low where y is less; NaN stays NaN, which `max` does not promise."""
+    return low if y < low else y
+
+
+class SquaredError:
+    name = "squared_error"
+    canonical = "identity"
+    accepts = ("real", "positive", "probability")
+
+    @staticmethod
+    def error(a: Any, y: Any, t: Any) -> float:
+        e = y.dtype.type(0)
+        for k in range(y.size):
+            e += (y[k] - t[k]) * (y[k] - t[k])
+        return y.dtype.type(0.5) * e
+
+    error_canonical = error
+
+    @staticmethod
+    def slope(y: Any, t: Any, d: Any) -> None:
+        for k in range(y.size):
+            d[k] = y[k] - t[k]
+
+
+class CrossEntropy:
+    name = "cross_entropy"
+    canonical = "softmax"
+    accepts = ("probability",)
+
+    @staticmethod
+    def error(a: Any, y: Any, t: Any) -> float:
+        tiny = np.finfo(y.dtype).tiny
+        e = y.dtype.type(0)
+        for k in range(y.size):
+            e -= t[k] * math.log(at_least(tiny, y[k]))
+        return e
+
+    @staticmethod
+    def error_canonical(a: Any, y: Any, t: Any) -> float:
+        # log y_k = a_k - largest - log Σ exp(a - largest)
+        largest = a[0]
+        for k in range(1, a.size):
+            largest = max(largest, a[k])
+        total = a.dtype.type(0)
+        for k in range(a.size):
+            total += math.exp(a[k] - largest)
+        log_total = math.log(total)
+        e = a.dtype.type(0)
+        for k in range(a.size):
+            e += t[k] * (log_total - (a[k] - largest))
+        return e
+
+    @staticmethod
+    def slope(y: Any, t: Any, d: Any) -> None:
+        tiny = np.finfo(y.dtype).tiny
+        for k in range(y.size):
+            d[k] = -t[k] / at_least(tiny, y[k])
+
+
+class BinaryCrossEntropy:
+    name = "binary_cross_entropy"
+    canonical = "logistic"
+    accepts = ("probability",)
+
+    @staticmethod
+    def error(a: Any, y: Any, t: Any) -> float:
+        one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
+        e = y.dtype.type(0)
+        for k in range(y.size):
+            e -= t[k] * math.log(at_least(tiny, y[k])) + (one - t[k]) * math.log(at_least(tiny, one - y[k]))
+        return e
+
+    @staticmethod
+    def error_canonical(a: Any, y: Any, t: Any) -> float:
+        # -log y = log(1 + exp(-a)) and -log(1 - y) = log(1 + exp(a)), neither of which overflows when written so
+        zero = a.dtype.type(0)
+        e = zero
+        for k in range(a.size):
+            e += max(a[k], zero) - t[k] * a[k] + math.log1p(math.exp(-abs(a[k])))
+        return e
+
+    @staticmethod
+    def slope(y: Any, t: Any, d: Any) -> None:
+        one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
+        for k in range(y.size):
+            d[k] = (one - t[k]) / at_least(tiny, one - y[k]) - t[k] / at_least(tiny, y[k])
+
+
+class Poisson:
+    """Half the Poisson deviance, y - t + t log(t / y): the negative log-likelihood, 0 where y = t."""
+
+    name = "poisson"
+    canonical = "exp"
+    accepts = ("positive", "probability")
+
+    @staticmethod
+    def error(a: Any, y: Any, t: Any) -> float:
+        tiny = np.finfo(y.dtype).tiny
+        e = y.dtype.type(0)
+        for k in range(y.size):
+            e += y[k] - t[k]
+            if t[k] > 0:
+                e += t[k] * (math.log(t[k]) - math.log(at_least(tiny, y[k])))
+        return e
+
+    @staticmethod
+    def error_canonical(a: Any, y: Any, t: Any) -> float:
+        e = y.dtype.type(0)
+        for k in range(y.size):
+            e += y[k] - t[k]
+            if t[k] > 0:
+                e += t[k] * (math.log(t[k]) - a[k])
+        return e
+
+    @staticmethod
+    def slope(y: Any, t: Any, d: Any) -> None:
+        one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
+        for k in range(y.size):
+            d[k] = one - t[k] / at_least(tiny, y[k])
+
+
+LOSSES: tuple[type[Any], ...] = (SquaredError, CrossEntropy, BinaryCrossEntropy, Poisson)
+
+LOSS_CODES = {loss.name: code for code, loss in enumerate(LOSSES)}
+CANONICAL = np.array([CODES[loss.canonical] for loss in LOSSES])  # by the code of the loss
+
+error = switch([loss.error for loss in LOSSES])
+error_canonical = switch([loss.error_canonical for loss in LOSSES])
+slope = switch([loss.slope for loss in LOSSES])
+
+
+def outputs_for(loss: str) -> tuple[str, ...]:
+    """The names of the output activations that a loss goes with."""
+    accepts = LOSSES[LOSS_CODES[loss]].accepts
+    return tuple(activation.name for activation in ACTIVATIONS if activation.values in accepts)

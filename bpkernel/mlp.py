@@ -1,0 +1,324 @@
+"""Floor 4: the multilayer perceptron, as its users see it."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from bpkernel import inputs, passes, persistence
+from bpkernel.history import History
+from bpkernel.layout import Layout, aligned_zeros
+from bpkernel.losses import LOSS_CODES
+from bpkernel.optimizers import OPTIMIZERS, Adam, Optimizer
+from bpkernel.threads import launch
+from bpkernel.training import EVALUATION_BATCH, Trainer, mean_error
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """Everything that one forward and backward pass computes; l counts layers from the input.
+
+    Attributes
+    ----------
+    a, z, delta : tuple of ndarray (n_samples, n_units)
+        Pre-activations, outputs and ∂E/∂a of every layer.  z[0] is X; a[0] and delta[0], which the inputs do not have,
+        are of width 0.
+    dw : tuple of ndarray (n_in, n_out)
+        ∂E/∂w of every layer of weights, summed over the samples; dw[l] leads from z[l] to a[l + 1].
+    db : tuple of ndarray (n_out,)
+        The same of the biases.
+    error : float
+        E = Σ_n E^n.
+    """
+
+    a: tuple[np.ndarray, ...]
+    z: tuple[np.ndarray, ...]
+    delta: tuple[np.ndarray, ...]
+    dw: tuple[np.ndarray, ...]
+    db: tuple[np.ndarray, ...]
+    error: float
+
+
+class MLP:
+    """A multilayer perceptron, trained by back-propagation (Bishop 1995, section 4.8).
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Units of every layer, inputs first and outputs last.  Without hidden layers, (8, 3), it is a linear model.
+    activation : str or sequence of str, default="tanh"
+        identity, logistic, tanh or relu; one for all hidden layers, or one for each.
+    output_activation : str, default="identity"
+        One of these, or softmax or exp.
+    loss : str, default="squared_error"
+        E^n: squared_error (½ Σ_k (y_k - t_k)²), cross_entropy, binary_cross_entropy, or poisson (half the deviance).
+        The canonical output activations are identity, softmax, logistic and exp in this order; others go with a loss
+        where it is defined for all the values they take.
+    dtype : str or dtype, default="float32"
+        float32 or float64, of the weights and of all computation.
+    random_state : None, int or numpy.random.Generator, default=None
+        What the initial weights and the order of the samples are drawn from.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+    activation : tuple of str
+        The activation of every hidden layer.
+    output_activation, loss_name : str
+    dtype : numpy.dtype
+    weights : tuple of ndarray (n_in, n_out)
+        Live views: what is written to them, the net uses.
+    biases : tuple of ndarray (n_out,)
+        Live views.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not as above, or the loss is not defined for the output activation.
+
+    Notes
+    -----
+    Weights are drawn uniformly from ±√(6 / (n_in + n_out)) (Glorot and Bengio 2010), into a layer of relu units from
+    ±√(6 / n_in) (He et al. 2015); biases are 0.
+
+    Examples
+    --------
+    >>> import bpkernel as bp
+    >>> net = bp.MLP((2, 8, 1), output_activation="logistic", loss="binary_cross_entropy", random_state=0)
+    >>> X, T = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> history = net.fit(X, T, epochs=500, optimizer=bp.Adam(learning_rate=0.05))
+    >>> net.predict(X).round()
+    array([[0.],
+           [1.],
+           [1.],
+           [0.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        activation: str | Sequence[str] = "tanh",
+        output_activation: str = "identity",
+        loss: str = "squared_error",
+        dtype: DTypeLike = "float32",
+        random_state: int | np.random.Generator | None = None,
+    ):
+        self.layer_sizes = inputs.layer_sizes(layer_sizes)
+        *hidden, output = inputs.activations(activation, output_activation, self.layer_sizes)
+        self.activation, self.output_activation = tuple(hidden), output
+        self.loss_name = inputs.loss(loss, output)
+        self.dtype = inputs.float_dtype(dtype)
+        self._random = inputs.generator(random_state)
+        self._allocate()
+        for w, g in zip(self.weights, (*hidden, output), strict=True):
+            n_in, n_out = w.shape
+            bound = np.sqrt(6.0 / (n_in if g == "relu" else n_in + n_out))
+            w[:] = self._random.uniform(-bound, bound, w.shape)
+
+    def _allocate(self) -> None:
+        self._layout = Layout(self.layer_sizes, (*self.activation, self.output_activation), self.dtype)
+        self._net = passes.Net(
+            self._layout.layers, LOSS_CODES[self.loss_name], aligned_zeros(self._layout.n_params, self.dtype)
+        )
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """Live views (n_in, n_out) of the weights of every layer, inputs first."""
+        return self._layout.weights(self._net.params)
+
+    @property
+    def biases(self) -> tuple[np.ndarray, ...]:
+        """Live views (n_out,) of the biases of every layer, inputs first."""
+        return self._layout.biases(self._net.params)
+
+    def __repr__(self) -> str:
+        return (
+            f"MLP({self.layer_sizes}, activation={list(self.activation)}, output_activation={self.output_activation!r}, "
+            f"loss={self.loss_name!r}, dtype={self.dtype.name!r})"
+        )
+
+    def fit(
+        self,
+        X: ArrayLike,
+        T: ArrayLike,
+        epochs: int = 20,
+        batch_size: int = 200,
+        optimizer: Optimizer | None = None,
+        shuffle: bool = True,
+        sample_weight: ArrayLike | None = None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        progress: bool = False,
+        patience: int | None = None,
+        callback: Callable[[History], object] | None = None,
+    ) -> History:
+        """Train from the present weights.
+
+        Each step is along the gradient of the mini-batch's mean error, Σ_n s_n ∂E^n/∂w / Σ_n s_n.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_inputs)
+            Inputs; read where they are if of the net's dtype and C-contiguous, else copied once.  Never modified.
+        T : array-like (n_samples, n_outputs)
+            Targets; (n_samples,) will do for one output, and for cross_entropy class indices (n_samples,).
+        epochs : int, default=20
+            Times that every sample is seen.
+        batch_size : int, default=200
+            Samples in a mini-batch; all of them if there are fewer.
+        optimizer : SGD or Adam, default=None
+            None for a new Adam().  One passed again goes on from its state.
+        shuffle : bool, default=True
+            Whether to see the samples in a new order each epoch.
+        sample_weight : array-like (n_samples,), default=None
+            The s_n, not negative; None for ones.
+        validation_data : (X, T), default=None
+            Samples to compute the loss of after each epoch.
+        progress : bool, default=False
+            Whether to draw a progress bar on standard error (needs the extra `cli`).
+        patience : int, default=None
+            Stop when the validation loss has not fallen for this many epochs, and keep the weights of the lowest.
+        callback : callable, default=None
+            Called with the history after each epoch; training stops where it returns true.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as above; before any training.
+        FloatingPointError
+            If training diverges; the net and the optimizer are then as before.
+
+        Notes
+        -----
+        Interrupted (Ctrl-C), the net keeps what it has learnt so far, up to its last whole mini-batch.
+        """
+        samples = self._samples(X, T, sample_weight)
+        n_samples = len(samples.X)
+        epochs, batch_size = inputs.count("epochs", epochs), inputs.count("batch_size", batch_size)
+        optimizer = Adam() if optimizer is None else optimizer
+        if type(optimizer) not in OPTIMIZERS:
+            raise TypeError(f"optimizer must be a bpkernel.SGD or bpkernel.Adam, such as bp.Adam(); got {optimizer!r}")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be a function of the history; got {callback!r}")
+        if patience is not None:
+            inputs.count("patience", patience)
+            if validation_data is None:
+                raise ValueError("patience watches the validation loss: pass validation_data=(X, T) too")
+        validation = None
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+                raise TypeError("validation_data must be a pair (X, T)")
+            held_back = self._samples(*validation_data, None, prefix="validation ")
+            validation = lambda: mean_error(self._layout, self._net, held_back)  # noqa: E731
+        trainer = Trainer(self._layout, self._net, optimizer, min(batch_size, n_samples))
+        orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
+        return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """The outputs y of the net, (n_samples, n_outputs), for inputs X (n_samples, n_inputs).
+
+        Raises ValueError or TypeError if X is of another shape or holds other than finite numbers.  The outputs of a
+        sample do not depend on the others.
+        """
+        X = inputs.samples("X", X, self.layer_sizes[0], self.dtype)
+        y = np.empty((len(X), self.layer_sizes[-1]), self.dtype)
+        launch(passes.predict, self._net, X, passes.work(self._layout, min(len(X), EVALUATION_BATCH), back=False), y)
+        return y
+
+    def loss(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """The mean error Σ_n s_n E^n / Σ_n s_n; X, T, sample_weight and what is raised as in `fit`."""
+        return mean_error(self._layout, self._net, self._samples(X, T, sample_weight))
+
+    def backprop(self, X: ArrayLike, T: ArrayLike) -> Backprop:
+        """Every a, z, δ, gradient and E of one pass forward and back; X, T and what is raised as in `fit`.
+
+        Examples
+        --------
+        >>> import bpkernel as bp
+        >>> net = bp.MLP((1, 1), dtype="float64", random_state=0)
+        >>> net.weights[0][:] = 3
+        >>> r = net.backprop([[2.0]], [5.0])  # y = 3 · 2, E = ½ (6 - 5)², δ = 6 - 5, ∂E/∂w = δ · 2
+        >>> r.error, r.delta[1].item(), r.dw[0].item(), r.db[0].item()
+        (0.5, 1.0, 2.0, 1.0)
+        """
+        samples = self._samples(X, T, None)
+        n_samples = len(samples.X)
+        scratch = passes.work(self._layout, n_samples, back=True)
+        dw = aligned_zeros(self._layout.n_params, self.dtype)
+        error = float(launch(passes.backprop, self._net, samples, scratch, dw))
+        a, z, delta = (
+            tuple(block.copy() for block in self._layout.units(units, n_samples))
+            for units in (scratch.a, scratch.z, scratch.delta)
+        )
+        none = np.empty((n_samples, 0), self.dtype)
+        dw_l = tuple(block.copy() for block in self._layout.weights(dw))
+        db_l = tuple(block.copy() for block in self._layout.biases(dw))
+        return Backprop((none, *a), (samples.X.copy(), *z), (none, *delta), dw_l, db_l, error)
+
+    def _samples(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> passes.Samples:
+        X = inputs.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
+        T = inputs.targets(f"{prefix}T", T, self.loss_name, len(X), self.layer_sizes[-1], self.dtype)
+        return passes.Samples(X, T, inputs.sample_weight(sample_weight, len(X), self.dtype))
+
+    # ------------------------------------------------------------------------------------------------- to files and back
+
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+        """Write the net to a safetensors file, whole or not at all (needs the extra `save`).
+
+        `metadata` may hold anything that JSON can, to be read with `bpkernel.persistence.load`; the key "net" is taken.
+        The state of an optimizer is not part of a net.
+        """
+        tensors = {}
+        for l, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            tensors[f"weights.{l}"], tensors[f"biases.{l}"] = w, b
+        persistence.save(path, tensors, {**(metadata or {}), "net": self._architecture()})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MLP":
+        """Read a net that `save` wrote; nothing in the file is run.
+
+        Raises FileNotFoundError if there is no such file, ValueError if it is no such net or damaged.
+        """
+        tensors, metadata = persistence.load(path)
+        try:
+            net = cls._empty(metadata["net"], [tensors[f"weights.{l}"].shape for l in range(len(tensors) // 2)])
+            for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+                for name, view in ((f"weights.{l}", w), (f"biases.{l}", b)):
+                    if tensors[name].shape != view.shape or tensors[name].dtype != net.dtype:
+                        raise ValueError(f"{name} is {tensors[name].dtype} {tensors[name].shape}, not {net.dtype} {view.shape}")
+                    view[:] = tensors[name]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{str(path)!r} does not hold a net: {error}") from None
+        return net
+
+    def _architecture(self) -> dict[str, Any]:
+        return {
+            "layer_sizes": self.layer_sizes,
+            "activation": self.activation,
+            "output_activation": self.output_activation,
+            "loss": self.loss_name,
+            "dtype": self.dtype.name,
+        }
+
+    @classmethod
+    def _empty(cls, architecture: Any, shapes: Sequence[tuple[int, ...]]) -> "MLP":
+        """A net without weights; `shapes` are those there are, so that no size is believed that has no data."""
+        if list(zip(architecture["layer_sizes"][:-1], architecture["layer_sizes"][1:])) != list(shapes):
+            raise ValueError(f"layer_sizes {architecture['layer_sizes']} do not fit weights of shapes {list(shapes)}")
+        return cls(**architecture, random_state=0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self._architecture(), "params": self._net.params, "random": self._random}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.layer_sizes, self.activation = state["layer_sizes"], state["activation"]
+        self.output_activation, self.loss_name = state["output_activation"], state["loss"]
+        self.dtype, self._random = np.dtype(state["dtype"]), state["random"]
+        self._allocate()
+        self._net.params[:] = state["params"]
