@@ -3,7 +3,6 @@
 from bpkernel.history import History
 from bpkernel.mlp import MLP, Backprop
 from bpkernel.optimizers import SGD, Adam
-
-__version__ = "0.1.0"
+from bpkernel.version import __version__
 
 __all__ = ["MLP", "SGD", "Adam", "Backprop", "History", "__version__"]

@@ -101,7 +101,7 @@ CACHE_FOLDER = cache_folder()
 SOURCE_STAMP = source_stamp()
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._CacheLocator):
     def __init__(self, function: Callable[..., Any]):
         self._py_file = function.__code__.co_filename
         self._line = function.__code__.co_firstlineno
@@ -120,11 +120,11 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
         return str(self._line)
 
 
-class _Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = [_Locator]
+class _Implementation(caching.CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
 
 
-class KernelCache(caching.FunctionCache):  # type: ignore[misc]
+class KernelCache(caching.FunctionCache):
     """Numba's cache, which here may be missing, read-only, full or broken without stopping the program."""
 
     _impl_class = _Implementation

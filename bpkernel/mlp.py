@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -309,8 +310,9 @@ class MLP:
     @classmethod
     def _empty(cls, architecture: Any, shapes: Sequence[tuple[int, ...]]) -> "MLP":
         """A net without weights; `shapes` are those there are, so that no size is believed that has no data."""
-        if list(zip(architecture["layer_sizes"][:-1], architecture["layer_sizes"][1:])) != list(shapes):
-            raise ValueError(f"layer_sizes {architecture['layer_sizes']} do not fit weights of shapes {list(shapes)}")
+        sizes = architecture["layer_sizes"]
+        if list(pairwise(sizes)) != list(shapes):
+            raise ValueError(f"layer_sizes {sizes} do not fit weights of shapes {list(shapes)}")
         return cls(**architecture, random_state=0)
 
     def __getstate__(self) -> dict[str, Any]:

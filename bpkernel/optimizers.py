@@ -20,15 +20,12 @@ from bpkernel.layout import Layout, aligned_zeros
 COEFFICIENTS = 4
 
 
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number {allowed}; got {value!r}")
-    if not condition:
-        raise ValueError(f"{name} must be a number {allowed}; got {value!r}")
-
-
 def _between(name: str, value: Any, low: float, high: float, allowed: str, *, with_low: bool = False) -> None:
-    _require(isinstance(value, Real) and (low < value < high or (with_low and value == low)), name, value, allowed)
+    message = f"{name} must be a number {allowed}; got {value!r}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(message)
+    if not (low < float(value) < high or (with_low and value == low)):
+        raise ValueError(message)
 
 
 class Optimizer:

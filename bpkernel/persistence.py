@@ -3,7 +3,6 @@
 import json
 import os
 import uuid
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
             texts = file.metadata() or {}
         if texts.pop("format", None) != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")

@@ -15,14 +15,12 @@ class Bar:
         self._epochs = epochs
         self._bar: Any = progress.Progress(
             progress.TextColumn("{task.fields[epoch]}"),
-            progress.BarColumn(),
+            progress.BarColumn(bar_width=None),
             progress.TextColumn("{task.fields[figures]}"),
-            progress.TimeElapsedColumn(),
             console=console.Console(stderr=True),
+            expand=True,
         )
-        self._task = self._bar.add_task(
-            "", total=n_samples * epochs, epoch="compiling (once on this machine)", figures=""
-        )
+        self._task = self._bar.add_task("", total=n_samples * epochs, epoch="compiling (once on this machine)", figures="")
 
     def __enter__(self) -> "Bar":
         self._bar.start()
@@ -39,7 +37,7 @@ class Bar:
         """One more epoch has ended."""
         figures = [f"loss {history.loss[-1]:.4g}"]
         if history.validation_score:
-            figures.append(f"validation score {history.validation_score[-1]:.4f}")
+            figures.append(f"validation {history.validation_score[-1]:.4f}")
         elif history.validation_loss:
             figures.append(f"validation loss {history.validation_loss[-1]:.4g}")
         figures.append(f"{history.samples_per_second[-1]:,.0f} samples/s")

@@ -1,0 +1,203 @@
+"""Floor 5: one training run on a table, from the splits to the files, and predictions with what it saved."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+
+from bpkernel import persistence
+from bpkernel.figures import learning_curve
+from bpkernel.history import History
+from bpkernel.mlp import MLP
+from bpkernel.optimizers import SGD, Adam
+from bpkernel.tables import Categories, Encoding, TableError, looks_like_classes, refuse_missing
+
+# loss: (for classification?, output activation)
+OUTPUTS = {
+    "cross_entropy": (True, "softmax"),
+    "binary_cross_entropy": (True, "logistic"),
+    "squared_error": (False, "identity"),
+    "poisson": (False, "exp"),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose about a run; None stands for what fits the data."""
+
+    hidden: tuple[int, ...] = (100,)
+    activation: str = "tanh"
+    task: str | None = None
+    loss: str | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    batch_size: int = 32
+    epochs: int = 200
+    patience: int = 20
+    early_stopping: bool = True
+    seed: int = 1
+    dtype: str = "float32"
+    test_fraction: float = 0.2
+    validation_fraction: float = 0.1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net and how tables become its inputs."""
+
+    net: MLP
+    encoding: Encoding
+
+    @property
+    def score_name(self) -> str:
+        """What `score` tells."""
+        return "accuracy" if self.encoding.classify else "R²"
+
+    def score(self, frame: pd.DataFrame, y: np.ndarray | None = None) -> float:
+        """Accuracy, or R²; `y` are the outputs of the net where they are there already."""
+        y = self.net.predict(self.encoding.X(frame)) if y is None else y
+        true, predicted = frame[self.encoding.target.name], self.encoding.predictions(y)
+        if self.encoding.classify:
+            return float(accuracy_score(true.astype(str), predicted.astype(str)))
+        return float(r2_score(true, predicted))
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A table of predictions, and of each class's probability where it classifies."""
+        y = self.net.predict(self.encoding.X(frame))
+        table = pd.DataFrame({"prediction": self.encoding.predictions(y)}, index=frame.index)
+        if isinstance(self.encoding.target, Categories):
+            for name, column in zip(self.encoding.target.values, self.encoding.probabilities(y).T, strict=True):
+                table[f"probability_{name}"] = column
+        return table
+
+    def save(self, path: Path) -> None:
+        """One safetensors file, which `MLP.load` reads too."""
+        self.net.save(path, {"table": self.encoding.to_json()})
+
+    @classmethod
+    def load(cls, path: Path) -> "Model":
+        """What `save` wrote; ValueError if it is a net without a table's encoding."""
+        net = MLP.load(path)
+        _, metadata = persistence.load(path)
+        try:
+            encoding = Encoding.from_json(metadata["table"])
+        except (KeyError, TypeError):
+            raise ValueError(f"{path} is a net, but was not saved by 'bpkernel train', so its columns are unknown") from None
+        return cls(net, encoding)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a table, each in one of three parts."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, target: str, classify: bool, options: Options) -> "Splits":
+        """Drawn at random from the seed; each class in proportion where it classifies."""
+
+        def split(rows: pd.DataFrame, fraction: float) -> Any:
+            classes = rows[target].astype(str) if classify else None
+            return train_test_split(rows, test_size=fraction, random_state=options.seed, stratify=classes)
+
+        if options.test_fraction + options.validation_fraction >= 1:
+            raise TableError("the test and validation fractions must leave rows to train on: their sum must be below 1")
+        try:
+            rest, test = split(frame, options.test_fraction)
+            train, validation = split(rest, options.validation_fraction / (1 - options.test_fraction))
+        except ValueError as error:
+            raise TableError(f"{len(frame)} rows cannot be split for training, validation and test: {error}") from None
+        return cls(train, validation, test)
+
+
+class Run:
+    """A run made ready: the table checked and split, the net made.  `train` then trains it; Ctrl-C stops that early."""
+
+    def __init__(self, frame: pd.DataFrame, target: str, options: Options):
+        if target not in frame.columns:
+            raise TableError(f"there is no column {target!r}; the columns are {', '.join(map(repr, frame.columns))}")
+        refuse_missing(frame)
+        self.options = options
+        classify, loss = self._task(frame[target])
+        self.splits = Splits.of(frame, target, classify, options)
+        encoding = Encoding.learn(self.splits.train, target, classify, standardise_target=loss == "squared_error")
+        n_out = len(encoding.target.values) if isinstance(encoding.target, Categories) else 1
+        if classify and n_out < 2:
+            raise TableError(f"the target {target} has only one class")
+        if loss == "binary_cross_entropy":
+            if n_out != 2:
+                raise TableError(f"binary_cross_entropy is for two classes; {target} has {n_out}: use cross_entropy")
+            n_out = 1
+        n_in = encoding.X(self.splits.train[:1]).shape[1]
+        sizes = (n_in, *options.hidden, n_out)
+        net = MLP(sizes, options.activation, OUTPUTS[loss][1], loss, options.dtype, options.seed)
+        self.model = Model(net, encoding)
+        rate = options.learning_rate
+        self.optimizer = (
+            Adam(1e-3 if rate is None else rate)
+            if options.optimizer == "adam"
+            else SGD(0.01 if rate is None else rate, momentum=options.momentum)
+        )
+        self.history = History(len(self.splits.train))
+
+    def _task(self, target: pd.Series) -> tuple[bool, str]:
+        loss, task = self.options.loss, self.options.task
+        if task is not None:
+            classify = task == "classification"
+        else:
+            classify = looks_like_classes(target) if loss is None else OUTPUTS[loss][0]
+        loss = loss or ("cross_entropy" if classify else "squared_error")
+        if OUTPUTS[loss][0] != classify:
+            kind = "classification" if classify else "regression"
+            raise TableError(
+                f"loss {loss} is not for {kind}; use {' or '.join(k for k, v in OUTPUTS.items() if v[0] == classify)}"
+            )
+        if loss == "poisson" and (target.to_numpy(float) < 0).any():
+            raise TableError(f"loss poisson is for counts: the target {target.name} has negative values")
+        return classify, loss
+
+    def train(self, progress: bool) -> bool:
+        """Train; False if interrupted, in which case the model is as far as it got."""
+        encoding, net, splits = self.model.encoding, self.model.net, self.splits
+        X, X_validation = encoding.X(splits.train), encoding.X(splits.validation)
+
+        def watch(history: History) -> None:
+            self.history = history
+            history.validation_score.append(self.model.score(splits.validation, net.predict(X_validation)))
+
+        try:
+            net.fit(
+                X,
+                encoding.T(splits.train),
+                epochs=self.options.epochs,
+                batch_size=self.options.batch_size,
+                optimizer=self.optimizer,
+                validation_data=(X_validation, encoding.T(splits.validation)),
+                patience=self.options.patience if self.options.early_stopping else None,
+                progress=progress,
+                callback=watch,
+            )
+        except KeyboardInterrupt:
+            return False
+        return True
+
+    def write(self, folder: Path, title: str) -> tuple[Path, Path | None]:
+        """Save the model and draw the learning curve; None for that if no epoch ended."""
+        folder.mkdir(parents=True, exist_ok=True)
+        model, curve = folder / "model.safetensors", folder / "learning_curve.png"
+        self.model.save(model)
+        if not self.history.validation_score:
+            return model, None
+        whole = min(len(self.history.loss), len(self.history.validation_score))
+        for name in ("loss", "validation_loss", "validation_score"):  # an interrupted epoch may be half told
+            setattr(self.history, name, getattr(self.history, name)[:whole])
+        picture = learning_curve(self.history, title, self.model.net.loss_name, self.model.score_name)
+        persistence.write_atomically(curve, picture)
+        return model, curve
