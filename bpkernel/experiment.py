@@ -11,9 +11,9 @@ from sklearn.model_selection import train_test_split
 
 from bpkernel import persistence
 from bpkernel.figures import learning_curve
-from bpkernel.history import History
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import SGD, Adam
+from bpkernel.results import History
 from bpkernel.tables import Categories, Encoding, TableError, looks_like_classes, refuse_missing
 
 # loss: (for classification?, output activation)

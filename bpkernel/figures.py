@@ -5,7 +5,7 @@ import io
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bpkernel.history import History
+from bpkernel.results import History
 
 
 def learning_curve(history: History, title: str, loss: str, score: str) -> bytes:

@@ -70,12 +70,12 @@ def loss(name: Any, output_activation: str) -> str:
 def float_dtype(value: Any) -> np.dtype:
     """float32 or float64."""
     try:
-        dtype = np.dtype(value)
+        name = None if value is None else np.dtype(value).name
     except TypeError:
-        dtype = None
-    if value is None or dtype not in (np.dtype("float32"), np.dtype("float64")):
+        name = None
+    if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
-    return dtype
+    return np.dtype(name)
 
 
 def numbers(name: str, value: Any, dtype: np.dtype) -> np.ndarray:

@@ -2,45 +2,18 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bpkernel import inputs, passes, persistence
-from bpkernel.history import History
 from bpkernel.layout import Layout, aligned_zeros
 from bpkernel.losses import LOSS_CODES
 from bpkernel.optimizers import OPTIMIZERS, Adam, Optimizer
+from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
 from bpkernel.training import EVALUATION_BATCH, Trainer, mean_error
-
-
-@dataclass(frozen=True)
-class Backprop:
-    """Everything that one forward and backward pass computes; l counts layers from the input.
-
-    Attributes
-    ----------
-    a, z, delta : tuple of ndarray (n_samples, n_units)
-        Pre-activations, outputs and ∂E/∂a of every layer.  z[0] is X; a[0] and delta[0], which the inputs do not have,
-        are of width 0.
-    dw : tuple of ndarray (n_in, n_out)
-        ∂E/∂w of every layer of weights, summed over the samples; dw[l] leads from z[l] to a[l + 1].
-    db : tuple of ndarray (n_out,)
-        The same of the biases.
-    error : float
-        E = Σ_n E^n.
-    """
-
-    a: tuple[np.ndarray, ...]
-    z: tuple[np.ndarray, ...]
-    delta: tuple[np.ndarray, ...]
-    dw: tuple[np.ndarray, ...]
-    db: tuple[np.ndarray, ...]
-    error: float
 
 
 class MLP:
@@ -288,14 +261,20 @@ class MLP:
         """
         tensors, metadata = persistence.load(path)
         try:
-            net = cls._empty(metadata["net"], [tensors[f"weights.{l}"].shape for l in range(len(tensors) // 2)])
-            for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-                for name, view in ((f"weights.{l}", w), (f"biases.{l}", b)):
-                    if tensors[name].shape != view.shape or tensors[name].dtype != net.dtype:
-                        raise ValueError(f"{name} is {tensors[name].dtype} {tensors[name].shape}, not {net.dtype} {view.shape}")
-                    view[:] = tensors[name]
+            sizes = metadata["net"]["layer_sizes"]
+            n_layers = len(sizes) - 1
+            shapes: dict[str, tuple[int, ...]] = {f"weights.{l}": (sizes[l], sizes[l + 1]) for l in range(n_layers)}
+            shapes |= {f"biases.{l}": (sizes[l + 1],) for l in range(n_layers)}
+            dtype = metadata["net"]["dtype"]
+            found = {name: tensor.shape for name, tensor in tensors.items()}
+            if found != shapes or {tensor.dtype.name for tensor in tensors.values()} != {dtype}:
+                raise ValueError(f"its tensors are not the {dtype} weights and biases of a net {sizes}")
+            net = cls(**metadata["net"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} does not hold a net: {error}") from None
+        for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+            w[:] = inputs.numbers(f"weights.{l}", tensors[f"weights.{l}"], net.dtype)
+            b[:] = inputs.numbers(f"biases.{l}", tensors[f"biases.{l}"], net.dtype)
         return net
 
     def _architecture(self) -> dict[str, Any]:
@@ -306,14 +285,6 @@ class MLP:
             "loss": self.loss_name,
             "dtype": self.dtype.name,
         }
-
-    @classmethod
-    def _empty(cls, architecture: Any, shapes: Sequence[tuple[int, ...]]) -> "MLP":
-        """A net without weights; `shapes` are those there are, so that no size is believed that has no data."""
-        sizes = architecture["layer_sizes"]
-        if list(pairwise(sizes)) != list(shapes):
-            raise ValueError(f"layer_sizes {sizes} do not fit weights of shapes {list(shapes)}")
-        return cls(**architecture, random_state=0)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self._architecture(), "params": self._net.params, "random": self._random}

@@ -213,14 +213,13 @@ def predict_batch(net: Any, X: Any, w: Any, y: Any) -> None:
 
 
 @kernel
-def train(net: Any, step: Any, samples: Any, order: Any, w: Any, dw: Any) -> float:
-    """Mini-batches of `w.n_samples` samples, in the given order; Σ_n s_n E^n, each E^n as of its own batch.
+def train(net: Any, step: Any, samples: Any, order: Any, w: Any, dw: Any, total: float) -> float:
+    """Mini-batches of `w.n_samples` samples, in the given order; `total` + Σ_n s_n E^n, each E^n as of its own batch.
 
     The step is along the gradient of the batch's mean error, Σ_n s_n ∂E^n/∂w / Σ_n s_n; a batch without weight has
     gradient 0.  order (n,): rows of the samples;  params, the optimizer's state and dw (n_params,): overwritten.
     """
     c = np.zeros(COEFFICIENTS)
-    total = 0.0
     for first in range(0, order.size, w.n_samples):
         rows = order[first : first + w.n_samples]
         weight = 0.0
@@ -232,8 +231,10 @@ def train(net: Any, step: Any, samples: Any, order: Any, w: Any, dw: Any) -> flo
         step.steps[0] += 1
         coefficients(step.code, (step.settings, step.steps[0], c))
         descend(net, step, samples.X, rows, w, c, dw)
+        batch = 0.0
         for n in range(rows.size):
-            total += samples.s[rows[n]] * w.e[n]
+            batch += samples.s[rows[n]] * w.e[n]
+        total += batch
     return total
 
 

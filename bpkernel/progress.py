@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Any
 
 from bpkernel.extras import need
-from bpkernel.history import History
+from bpkernel.results import History
 
 
 class Bar:

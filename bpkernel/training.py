@@ -8,10 +8,10 @@ from contextlib import nullcontext
 import numpy as np
 
 from bpkernel import passes
-from bpkernel.history import History
 from bpkernel.layout import Layout, aligned_zeros
 from bpkernel.optimizers import OPTIMIZERS, Optimizer
 from bpkernel.progress import Bar
+from bpkernel.results import History
 from bpkernel.threads import launch
 
 SECONDS = 0.1  # about how long one compiled call may take: Ctrl-C and the progress bar wait for its end
@@ -82,10 +82,11 @@ class Trainer:
         while first < order.size:
             part = order[first : first + self.batches * self.work.n_samples]
             start = time.perf_counter()
-            total += launch(passes.train, self.net, self.step, samples, part, self.work, self.dw)
+            total = launch(passes.train, self.net, self.step, samples, part, self.work, self.dw, total)
             self._finite(total, len(history.loss) + 1)
             allowed = SECONDS / max(time.perf_counter() - start, 1e-9)
-            self.batches = max(1, int(self.batches * min(2.0, allowed)))  # at most doubled, as the first call compiles
+            wanted = int(self.batches * min(2.0, allowed))  # at most doubled, as the first call may have compiled
+            self.batches = min(max(1, wanted), -(-order.size // self.work.n_samples))
             first += part.size
             if bar is not None:
                 bar.samples(part.size, history)

@@ -1,6 +1,8 @@
-"""Floor 4: what happened in training."""
+"""Floor 4: what training and back-propagation give back."""
 
 from dataclasses import dataclass, field
+
+import numpy as np
 
 
 @dataclass
@@ -34,3 +36,28 @@ class History:
     def samples_per_second(self) -> list[float]:
         """Training speed of every epoch."""
         return [self.n_samples / max(seconds, 1e-9) for seconds in self.seconds]
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """Everything that one forward and backward pass computes; l counts layers from the input.
+
+    Attributes
+    ----------
+    a, z, delta : tuple of ndarray (n_samples, n_units)
+        Pre-activations, outputs and ∂E/∂a of every layer.  z[0] is X; a[0] and delta[0], which the inputs do not have,
+        are of width 0.
+    dw : tuple of ndarray (n_in, n_out)
+        ∂E/∂w of every layer of weights, summed over the samples; dw[l] leads from z[l] to a[l + 1].
+    db : tuple of ndarray (n_out,)
+        The same of the biases.
+    error : float
+        E = Σ_n E^n.
+    """
+
+    a: tuple[np.ndarray, ...]
+    z: tuple[np.ndarray, ...]
+    delta: tuple[np.ndarray, ...]
+    dw: tuple[np.ndarray, ...]
+    db: tuple[np.ndarray, ...]
+    error: float

@@ -1,0 +1,136 @@
+"""The decorator's cache, which must never stop the program, and the switch."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bpkernel.compiler import kernel, switch
+
+
+def add(x, y):
+    return x + y
+
+
+def multiply(x, y):
+    return x * y
+
+
+def double_in_place(x):
+    for i in range(x.size):
+        x[i] *= 2
+
+
+def negate_in_place(x):
+    for i in range(x.size):
+        x[i] = -x[i]
+
+
+arithmetic = switch([add, multiply])
+in_place = switch([double_in_place, negate_in_place])
+
+
+@kernel
+def compute(code, x, y):
+    return arithmetic(code, (x, y))
+
+
+@kernel
+def change(code, x):
+    in_place(code, (x,))
+
+
+def test_the_switch_runs_the_function_of_its_code():
+    assert (compute(0, 3.0, 4.0), compute(1, 3.0, 4.0)) == (7.0, 12.0)
+    x = np.array([1.0, 2.0])
+    change(0, x)
+    change(1, x)
+    assert x.tolist() == [-2.0, -4.0]
+
+
+@kernel
+def total(x):
+    s = 0.0
+    for i in range(x.size):
+        s += x[i]
+    return s
+
+
+def test_nan_and_inf_survive():
+    assert np.isnan(total(np.array([1.0, np.nan, 2.0] * 20)))
+    assert total(np.array([1.0, np.inf, 2.0] * 20)) == np.inf
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+PROGRAM = """
+    from bpkernel.layout import row_length
+    from bpkernel.losses import at_least
+    print(at_least(1.0, 0.5), sum(at_least.stats.cache_hits.values()) if hasattr(at_least.stats, 'cache_hits') else '')
+"""
+
+
+def test_compiled_kernels_are_kept_and_found_again(tmp_path):
+    first = run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path))
+    assert first.stdout.split() == ["1.0", "0"], first.stderr
+    assert list(tmp_path.glob("*/losses.at_least*.nbc"))
+    assert run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path)).stdout.split() == ["1.0", "1"]
+
+
+def test_a_truncated_cache_is_compiled_again_and_mended(tmp_path):
+    run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path))
+    for broken in (*tmp_path.glob("*/*.nbc"), *tmp_path.glob("*/*.nbi")):
+        content = broken.read_bytes()
+        broken.write_bytes(content[: len(content) // 2])
+        again = run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path))
+        assert again.stdout.split() == ["1.0", "0"], again.stderr
+        assert run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path)).stdout.split() == ["1.0", "1"]
+
+
+def test_an_empty_setting_does_without_a_cache(tmp_path):
+    result = run(PROGRAM, BPKERNEL_CACHE_DIR="", HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert result.stdout.startswith("1.0"), result.stderr
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("no folder can be made below a file")
+    result = run(PROGRAM, BPKERNEL_CACHE_DIR=str(file))
+    assert result.stdout.split()[0] == "1.0"
+    assert "set BPKERNEL_CACHE_DIR to a folder that can be written" in result.stderr
+
+
+def test_another_source_is_another_stamp(tmp_path, monkeypatch):
+    from bpkernel import compiler
+
+    before = compiler.source_stamp()
+    for path in Path(compiler.PACKAGE).glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(compiler, "PACKAGE", tmp_path)
+    assert compiler.source_stamp() == before
+    (tmp_path / "sums.py").write_text("# changed")
+    assert compiler.source_stamp() != before
+
+
+@pytest.mark.parametrize(("variables", "end"), [({"BPKERNEL_CACHE_DIR": "/a"}, "/a"), ({"NUMBA_CACHE_DIR": "/b"}, "/b")])
+def test_where_the_cache_is(monkeypatch, variables, end):
+    from bpkernel import compiler
+
+    monkeypatch.delenv("BPKERNEL_CACHE_DIR", raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert str(compiler.cache_folder().parent) == end

@@ -1,0 +1,93 @@
+"""Results that do not depend on the threads, and a process that survives forks and concurrent launches."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numba
+import numpy as np
+import pytest
+
+import bpkernel as bp
+
+SHAPES = [(5, 3), (1, 1, 1), (13, 31, 7), (64, 100, 10), (9, 17, 33, 65, 2)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_one_and_two_threads_give_the_same_bits(sizes, dtype):
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("needs two threads")
+    rng = np.random.default_rng(0)
+    X, T = rng.standard_normal((157, sizes[0])), rng.standard_normal((157, sizes[-1]))
+    results = []
+    before = numba.get_num_threads()
+    try:
+        for n_threads in (1, 2):
+            numba.set_num_threads(n_threads)
+            net = bp.MLP(sizes, dtype=dtype, random_state=1)
+            history = net.fit(X, T, epochs=3, batch_size=50)
+            r = net.backprop(X, T)
+            results.append([*net.weights, *net.biases, *r.delta, *r.dw, net.predict(X), history.loss, net.loss(X, T)])
+    finally:
+        numba.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predictions_of_a_row_do_not_depend_on_the_others(dtype):
+    net = bp.MLP((7, 33, 5), activation="relu", output_activation="softmax", loss="cross_entropy", dtype=dtype, random_state=0)
+    X = np.random.default_rng(0).standard_normal((3000, 7))
+    y = net.predict(X)
+    for n in [*range(40), 1023, 1024, 1025, 2999]:
+        np.testing.assert_array_equal(net.predict(X[n : n + 1])[0], y[n])
+
+
+PROGRAM = """
+    import multiprocessing, threading
+    import numpy as np
+    import bpkernel as bp
+
+    X = np.random.default_rng(0).standard_normal((300, 4))
+    T = X[:, :1]
+
+    def fit(seed):
+        net = bp.MLP((4, 16, 1), random_state=seed)
+        return net.fit(X, T, epochs=30).loss[-1]
+
+    if __name__ == "__main__":
+        expected = fit(0)
+        found = [None] * 4
+        def work(i):
+            found[i] = fit(0)
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        assert found == [expected] * 4, found
+        if {fork}:
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                assert pool.map(fit, [0, 0, 0]) == [expected] * 3
+        import numba
+        print("alive", numba.threading_layer())
+"""
+
+
+def run(layer: str | None, fork: bool) -> list[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_THREADING_LAYER"}
+    if layer:
+        environment["NUMBA_THREADING_LAYER"] = layer
+    program = textwrap.dedent(PROGRAM).replace("{fork}", str(fork))
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_concurrent_fits_and_forked_children_survive_with_tbb():
+    pytest.importorskip("importlib.metadata").version("tbb")
+    assert run(None, fork=True) == ["alive", "tbb"]
+
+
+def test_concurrent_fits_survive_with_workqueue():
+    assert run("workqueue", fork=False) == ["alive", "workqueue"]

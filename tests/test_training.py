@@ -1,0 +1,222 @@
+"""`fit`: what it goes on from, what stops it, and what it leaves behind when it fails."""
+
+import numpy as np
+import pytest
+
+import bpkernel as bp
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((203, 3))
+    return X, np.sin(X[:, :1]) + X[:, 1:2] * X[:, 2:3]
+
+
+def new(**parameters):
+    return bp.MLP((3, 8, 1), dtype="float64", random_state=0, **parameters)
+
+
+def same(net, other):
+    return all(np.array_equal(a, b) for a, b in zip((*net.weights, *net.biases), (*other.weights, *other.biases), strict=True))
+
+
+def test_two_fits_with_one_optimizer_are_one_long_fit(data):
+    for optimizer in (bp.Adam, lambda: bp.SGD(0.05, momentum=0.9)):
+        twice, once = new(), new()
+        kept = optimizer()
+        losses = twice.fit(*data, epochs=2, optimizer=kept).loss + twice.fit(*data, epochs=3, optimizer=kept).loss
+        assert losses == once.fit(*data, epochs=5, optimizer=optimizer()).loss
+        assert same(twice, once)
+
+
+def test_the_default_is_adam_and_batches_of_200(data):
+    default, spelt_out = new(), new()
+    history = default.fit(*data)
+    assert history.loss == spelt_out.fit(*data, 20, 200, bp.Adam(learning_rate=1e-3), True, None, None, False).loss
+    assert len(history.loss) == 20
+    assert same(default, spelt_out)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it(data):
+    one, other = new(), new()
+    assert one.fit(*data, epochs=2, batch_size=10**9).loss == other.fit(*data, epochs=2, batch_size=203).loss
+
+
+def test_shuffle_draws_a_new_order_each_epoch_from_the_seed(data):
+    shuffled, again, in_order = (new().fit(*data, epochs=3, batch_size=20, shuffle=s).loss for s in (True, True, False))
+    assert shuffled == again != in_order
+
+
+def test_whole_numbers_of_sample_weight_are_repetitions(data):
+    X, T = data
+    s = np.random.default_rng(1).integers(0, 4, len(X))
+    weighted, repeated = new(), new()
+    a = weighted.fit(X, T, epochs=4, batch_size=len(X), sample_weight=s, shuffle=False).loss
+    b = repeated.fit(np.repeat(X, s, axis=0), np.repeat(T, s, axis=0), epochs=4, batch_size=10**6, shuffle=False).loss
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+    np.testing.assert_allclose(weighted.weights[0], repeated.weights[0], rtol=1e-9)
+    assert weighted.loss(X, T, s) == pytest.approx(repeated.loss(np.repeat(X, s, axis=0), np.repeat(T, s, axis=0)), rel=1e-12)
+
+
+def test_batches_without_weight_do_no_harm(data):
+    X, T = data
+    s = np.zeros(len(X))
+    s[:7] = 1
+    net = new()
+    assert np.isfinite(net.fit(X, T, epochs=3, batch_size=5, sample_weight=s).loss).all()
+    assert np.isfinite(net.predict(X)).all()
+
+
+def test_the_history_tells_of_validation_data(data):
+    X, T = data
+    net = new()
+    history = net.fit(X, T, epochs=4, validation_data=(X[:50], T[:50]))
+    assert len(history.validation_loss) == 4
+    assert history.validation_loss[-1] == net.loss(X[:50], T[:50])
+    assert history.best_epoch is None
+    assert min(history.samples_per_second) > 0
+
+
+def test_patience_stops_and_keeps_the_best_weights(data):
+    X, _ = data
+    T = np.random.default_rng(5).standard_normal((len(X), 1))  # noise: validation must get worse
+    net = new()
+    fitted, held_back = (X[:150], T[:150]), (X[150:], T[150:])
+    history = net.fit(*fitted, epochs=3000, batch_size=10, validation_data=held_back, patience=5, optimizer=bp.Adam(0.02))
+    assert len(history.loss) == history.best_epoch + 6 < 3000
+    assert net.loss(*held_back) == history.validation_loss[history.best_epoch] == min(history.validation_loss)
+
+
+def test_a_callback_sees_each_epoch_and_may_stop(data):
+    seen = []
+    history = new().fit(*data, epochs=50, callback=lambda history: seen.append(history.loss[-1]) or len(seen) == 3)
+    assert seen == history.loss
+    assert len(seen) == 3
+
+
+def test_divergence_is_told_and_undone(data):
+    X, T = data
+    net, optimizer = new(activation="identity"), bp.SGD(0.01, momentum=0.9)
+    net.fit(X, T, epochs=2, optimizer=optimizer)
+    kept, state = [w.copy() for w in net.weights], optimizer.snapshot()
+    optimizer.learning_rate = 1e6
+    for validation in (None, (X, T)):
+        with pytest.raises(FloatingPointError, match="Lower the learning rate"):
+            net.fit(X, T, epochs=500, optimizer=optimizer, validation_data=validation, patience=validation and 400)
+        assert all(np.array_equal(w, k) for w, k in zip(net.weights, kept, strict=True))
+        np.testing.assert_array_equal(optimizer.snapshot()[1], state[1])
+        assert optimizer.snapshot()[2] == state[2]
+    fresh = bp.SGD(1e6)
+    with pytest.raises(FloatingPointError):
+        net.fit(X, T, epochs=500, optimizer=fresh)
+    assert fresh.snapshot() is None
+
+
+def test_an_interrupt_keeps_what_was_learnt(data):
+    net, uninterrupted, optimizer = new(), new(), bp.Adam()
+
+    def interrupt(history):
+        if len(history.loss) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(*data, epochs=100, optimizer=optimizer, callback=interrupt)
+    uninterrupted.fit(*data, epochs=4)
+    assert same(net, uninterrupted)
+    net.fit(*data, epochs=1, optimizer=optimizer)  # and it goes on
+
+
+def test_an_optimizer_is_bound_to_one_shape(data):
+    X, T = data
+    optimizer = bp.Adam()
+    new().fit(X, T, epochs=1, optimizer=optimizer)
+    for other in (bp.MLP((3, 9, 1), dtype="float64"), bp.MLP((3, 8, 1), dtype="float32")):
+        with pytest.raises(ValueError, match="make a new optimizer, or call its reset"):
+            other.fit(X, T, optimizer=optimizer)
+    optimizer.reset()
+    bp.MLP((3, 9, 1)).fit(X, T, epochs=1, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be a whole number of at least 1"),
+        ({"epochs": 1.5}, TypeError, "epochs must be a whole number"),
+        ({"batch_size": 0}, ValueError, "batch_size must be"),
+        ({"batch_size": -3}, ValueError, "batch_size must be"),
+        ({"batch_size": "auto"}, TypeError, "batch_size must be"),
+        ({"optimizer": "adam"}, TypeError, r"bp.Adam\(\)"),
+        ({"optimizer": bp.Adam}, TypeError, r"bp.Adam\(\)"),
+        ({"sample_weight": np.ones(3)}, ValueError, "one weight a sample"),
+        ({"sample_weight": -np.ones(203)}, ValueError, "not be negative"),
+        ({"sample_weight": np.zeros(203)}, ValueError, "nor all zero"),
+        ({"sample_weight": np.full(203, np.nan)}, ValueError, "sample_weight must hold finite"),
+        ({"validation_data": 3}, TypeError, "pair"),
+        ({"validation_data": (np.ones((2, 4)), [1, 2])}, ValueError, "validation X must be of shape"),
+        ({"validation_data": (np.ones((2, 3)), [1])}, ValueError, "validation T must have one row"),
+        ({"patience": 3}, ValueError, "validation_data"),
+        ({"patience": 0, "validation_data": (np.ones((2, 3)), [1, 2])}, ValueError, "patience"),
+        ({"callback": 3}, TypeError, "callback"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused_before_anything_is_changed(data, arguments, kind, message):
+    net, untouched = new(), new()
+    with pytest.raises(kind, match=message):
+        net.fit(*data, **arguments)
+    assert same(net, untouched)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: bp.Adam(0), ValueError, "learning_rate must be a number greater than 0; got 0"),
+        (lambda: bp.Adam(-1), ValueError, "learning_rate"),
+        (lambda: bp.Adam(float("nan")), ValueError, "learning_rate"),
+        (lambda: bp.SGD(float("inf")), ValueError, "learning_rate"),
+        (lambda: bp.Adam("0.1"), TypeError, "learning_rate"),
+        (lambda: bp.Adam(None), TypeError, "learning_rate"),
+        (lambda: bp.Adam(True), TypeError, "learning_rate"),
+        (lambda: bp.Adam(beta_1=1.0), ValueError, "beta_1"),
+        (lambda: bp.Adam(beta_2=-0.1), ValueError, "beta_2"),
+        (lambda: bp.Adam(epsilon=0), ValueError, "epsilon"),
+        (lambda: bp.SGD(0.1, momentum=1), ValueError, "momentum"),
+        (lambda: bp.SGD(0.1, nesterov="yes"), TypeError, "nesterov"),
+    ],
+)
+def test_bad_optimizers_are_refused(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()
+
+
+def test_settings_changed_between_fits_are_checked(data):
+    optimizer = bp.SGD(0.1)
+    optimizer.learning_rate = -1
+    with pytest.raises(ValueError, match="learning_rate"):
+        new().fit(*data, optimizer=optimizer)
+
+
+def test_a_progress_bar_is_drawn_on_standard_error(data, capsys):
+    new().fit(*data, epochs=3, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "epoch 3/3" in err
+    assert "loss" in err
+    assert "samples/s" in err
+
+
+def test_long_epochs_are_many_short_calls(data, monkeypatch):
+    """So that Ctrl-C stays live; the parts add up to the same training."""
+    from bpkernel import training
+
+    calls = []
+    launch = training.launch
+    monkeypatch.setattr(training, "launch", lambda kernel, *a: calls.append(kernel) or launch(kernel, *a))
+    monkeypatch.setattr(training, "SECONDS", 1e-9)
+    short, whole = new(), new()
+    a = short.fit(*data, epochs=2, batch_size=10).loss
+    assert len(calls) == 42
+    monkeypatch.undo()
+    assert a == whole.fit(*data, epochs=2, batch_size=10).loss
+    assert same(short, whole)
