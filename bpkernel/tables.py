@@ -125,7 +125,7 @@ class Categories:
 
     def codes(self, column: pd.Series) -> np.ndarray:
         """The place of each value among the categories, (n,)."""
-        codes = pd.Categorical(column.astype(str), categories=self.values).codes
+        codes = pd.Index(self.values).get_indexer(column.astype(str))
         unknown = pd.Series(codes < 0)
         if unknown.any():
             values = sorted(set(column.astype(str)[unknown.to_numpy()]))
@@ -133,7 +133,7 @@ class Categories:
                 f"column {self.name} has values that were not there in training: {', '.join(map(repr, values[:5]))} "
                 f"({_rows(unknown)}); known are {', '.join(map(repr, self.values[:10]))}"
             )
-        return np.asarray(codes, np.intp)
+        return codes
 
     def encode(self, column: pd.Series) -> np.ndarray:
         """(n, n_categories), one-hot."""

@@ -1,0 +1,102 @@
+"""Tables of real data on their way into numbers and back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bpkernel import tables
+from bpkernel.tables import Encoding, TableError
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame(
+        {
+            "length": [1.0, 2.0, 3.0, 4.0],
+            "count": [1, 1, 2, 2],
+            "flag": [True, False, True, False],
+            "same": [5.0, 5.0, 5.0, 5.0],
+            "colour": ["red", "blue", "red", "green"],
+            "kind": ["b", "a", "b", "a"],
+        }
+    )
+
+
+def test_numbers_are_standardised_and_text_is_one_hot(frame):
+    encoding = Encoding.learn(frame, "kind", classify=True, standardise_target=False)
+    X = encoding.X(frame)
+    assert X.shape == (4, 4 + 3)
+    np.testing.assert_allclose(X[:, :3].mean(axis=0), 0, atol=1e-15)
+    np.testing.assert_allclose(X[:, :3].std(axis=0), 1)
+    assert X[:, 3].tolist() == [0, 0, 0, 0]
+    assert X[:, 4:].tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]]  # blue, green, red
+    assert encoding.T(frame).tolist() == [1, 0, 1, 0]
+    assert encoding.predictions(np.array([[0.9, 0.1], [0.2, 0.8]])).tolist() == ["a", "b"]
+    assert encoding.predictions(np.array([[0.9], [0.2]])).tolist() == ["b", "a"]
+    shuffled = frame[frame.columns[::-1]].assign(extra=1)
+    np.testing.assert_array_equal(encoding.X(shuffled), X)
+
+
+def test_an_encoding_survives_json(frame):
+    encoding = Encoding.learn(frame, "length", classify=False, standardise_target=True)
+    again = Encoding.from_json(encoding.to_json())
+    assert again == encoding
+    np.testing.assert_allclose(again.predictions(again.T(frame)[:, None]), frame["length"])
+
+
+def test_missing_and_infinite_values_are_told_all_at_once(frame):
+    frame["length"] = [1.0, np.nan, np.inf, 4.0]
+    frame["colour"] = ["red", None, "red", "green"]
+    with pytest.raises(TableError, match=r"(?s)length: 2 of 4, in rows 2, 3.*colour: 1 of 4, in row 2"):
+        tables.refuse_missing(frame)
+
+
+def test_what_the_model_does_not_know_is_told(frame):
+    encoding = Encoding.learn(frame, "kind", classify=True, standardise_target=False)
+    with pytest.raises(TableError, match="lacks columns that the model was trained on: length, colour"):
+        encoding.X(frame.drop(columns=["length", "colour"]))
+    with pytest.raises(TableError, match=r"not there in training: 'pink' \(row 2\); known are 'blue', 'green', 'red'"):
+        encoding.X(frame.assign(colour=["red", "pink", "red", "red"]))
+    with pytest.raises(TableError, match="column length must hold numbers"):
+        encoding.X(frame.assign(length=["long"] * 4))
+
+
+def test_columns_that_are_neither_are_refused(frame):
+    learn = {"target": "kind", "classify": True, "standardise_target": False}
+    with pytest.raises(TableError, match="make it numbers or text, or drop it with --drop 'day'"):
+        Encoding.learn(frame.assign(day=pd.date_range("2026-01-01", periods=4)), **learn)
+    many = pd.DataFrame({"name": [f"n{i}" for i in range(200)], "kind": ["a", "b"] * 100})
+    with pytest.raises(TableError, match="text with 200 different values"):
+        Encoding.learn(many, **learn)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [(["a", "b"], True), ([True, False], True), ([0, 1, 2], True), ([1.0, 2.0], True), ([0.5, 1.0], False), (range(30), False)],
+)
+def test_what_looks_like_classes(values, classes):
+    assert tables.looks_like_classes(pd.Series(values)) is classes
+
+
+@pytest.mark.parametrize("name", tables.DATASETS)
+def test_data_sets_are_whole(name):
+    frame, target = tables.dataset(name)
+    assert target in frame.columns
+    assert len(frame) >= 150
+    assert tables.looks_like_classes(frame[target]) is (name != "diabetes")
+
+
+def test_files_that_cannot_be_read_are_told(tmp_path):
+    for name, content, message in [
+        ("none.csv", None, "there is no file"),
+        ("table.xlsx", b"", "neither of .csv"),
+        ("empty.csv", b"", "cannot be read"),
+        ("header.csv", b"a,b\n", "holds no rows"),
+        ("ragged.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
+        ("broken.parquet", b"no parquet", "cannot be read"),
+        ("binary.csv", b"\xff\xfe\x00\x80", "cannot be read"),
+    ]:
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(TableError, match=message):
+            tables.read(tmp_path / name)
