@@ -125,7 +125,7 @@ class Categories:
 
     def codes(self, column: pd.Series) -> np.ndarray:
         """The place of each value among the categories, (n,)."""
-        codes = pd.Index(self.values).get_indexer(column.astype(str))
+        codes = pd.Index(self.values).get_indexer(pd.Index(column.astype(str)))
         unknown = pd.Series(codes < 0)
         if unknown.any():
             values = sorted(set(column.astype(str)[unknown.to_numpy()]))
