@@ -209,7 +209,7 @@ def check(
             before, count = worst.get(key, (finding, 0))
             worst[key] = max(before, finding, key=lambda f: f.share), count + 1
     table = Table(
-        "dtype", "quantity", "nets", "error / ulp", "allowed / ulp", "share", "", "where largest", title="largest errors"
+        "dtype", "quantity", "checks", "error / ulp", "allowed / ulp", "share", "", "where largest", title="largest errors"
     )
     for (dtype, quantity), (finding, count) in worst.items():
         verdict = "[green]ok[/green]" if finding.share <= 1 else "[red]OUT[/red]"

@@ -20,7 +20,7 @@ def learning_curve(history: History, title: str, loss: str, score: str) -> bytes
         above.set_yscale("log")
     above.set_ylabel(f"mean {loss.replace('_', ' ')}")
     below.plot(epochs, history.validation_score, "--", color="#d94801", marker=marker, label="validation")
-    below.set_ylabel(score)
+    below.set_ylabel(f"validation {score}")
     below.set_xlabel("epoch")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (above, below):

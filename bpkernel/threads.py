@@ -37,21 +37,35 @@ def load_tbb() -> bool:
 load_tbb()
 
 _one_launch = threading.Lock()
+_started = False  # whether this process, or the one it was forked from, has launched a kernel
+_forked = False  # whether it was forked from one that had
 
 
-def _new_lock() -> None:
-    global _one_launch
-    _one_launch = threading.Lock()
+def _after_fork() -> None:
+    global _one_launch, _forked
+    _one_launch = threading.Lock()  # the thread that may have held it does not exist in the child
+    _forked = _started
 
 
-if hasattr(os, "register_at_fork"):  # a thread that holds the lock does not exist in a forked child
-    os.register_at_fork(after_in_child=_new_lock)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def launch(kernel: Callable[..., Result], *arguments: object) -> Result:
-    """Call a parallel kernel; one at a time where the threading layer is workqueue."""
+    """Call a parallel kernel; one at a time where the threading layer is workqueue.
+
+    Raises RuntimeError in a forked child where the layer is OpenMP, which would kill it.
+    """
+    global _started
     numba.get_num_threads()  # starts the threading layer, which a kernel that comes from the cache takes for granted
-    if numba.threading_layer() != "workqueue":
+    layer = numba.threading_layer()
+    if _forked and layer == "omp":
+        raise RuntimeError(
+            "this process was forked from one whose OpenMP threads had started, and they do not survive a fork: "
+            "use the 'spawn' or 'forkserver' start method, or install tbb, which does"
+        )
+    _started = True
+    if layer != "workqueue":
         return kernel(*arguments)
     with _one_launch:
         return kernel(*arguments)

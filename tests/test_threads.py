@@ -1,5 +1,6 @@
 """Results that do not depend on the threads, and a process that survives forks and concurrent launches."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import bpkernel as bp
+from bpkernel.threads import load_tbb
 
 SHAPES = [(5, 3), (1, 1, 1), (13, 31, 7), (64, 100, 10), (9, 17, 33, 65, 2)]
 
@@ -66,7 +68,15 @@ PROGRAM = """
         [t.start() for t in threads]
         [t.join() for t in threads]
         assert found == [expected] * 4, found
-        if {fork}:
+        if {fork} == "refused":
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                try:
+                    pool.map(fit, [0])
+                except RuntimeError as error:
+                    assert "install tbb" in str(error)
+                else:
+                    raise AssertionError
+        elif {fork}:
             with multiprocessing.get_context("fork").Pool(2) as pool:
                 assert pool.map(fit, [0, 0, 0]) == [expected] * 3
         import numba
@@ -74,20 +84,29 @@ PROGRAM = """
 """
 
 
-def run(layer: str | None, fork: bool) -> list[str]:
+def run(layer: str | None, fork: bool | str) -> list[str]:
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_THREADING_LAYER"}
     if layer:
         environment["NUMBA_THREADING_LAYER"] = layer
-    program = textwrap.dedent(PROGRAM).replace("{fork}", str(fork))
+    program = textwrap.dedent(PROGRAM).replace("{fork}", repr(fork))
     result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 
 
 def test_concurrent_fits_and_forked_children_survive_with_tbb():
-    pytest.importorskip("importlib.metadata").version("tbb")
+    if not load_tbb():
+        pytest.skip("needs TBB")
     assert run(None, fork=True) == ["alive", "tbb"]
 
 
 def test_concurrent_fits_survive_with_workqueue():
     assert run("workqueue", fork=False) == ["alive", "workqueue"]
+
+
+def test_forked_children_are_told_what_openmp_would_do_to_them():
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        pytest.skip("needs GNU OpenMP")
+    assert run("omp", fork="refused") == ["alive", "omp"]
