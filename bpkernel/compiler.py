@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import llvmlite.ir
 import numba
-from numba.core import caching, types
+from numba.core import caching, compiler, types
+from numba.core.cpu_options import FastMathOptions
 from numba.extending import intrinsic
 from numba.misc.appdirs import user_cache_dir
 
@@ -19,6 +20,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
 PACKAGE = Path(__file__).parent
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("bpkernel is compiled by Numba and cannot do without: unset NUMBA_DISABLE_JIT")
 
 
 def kernel(function: Function | None = None, *, parallel: bool = False) -> Any:
@@ -59,7 +63,9 @@ def switch(functions: Sequence[Callable[..., Any]]) -> Any:
                 block = builder.append_basic_block(function.__name__)
                 branch.add_case(llvmlite.ir.Constant(index.type, number), block)
                 builder.position_at_end(block)
-                value = context.compile_internal(builder, function, result(*arguments.types), unpacked)
+                inner = result(*arguments.types)
+                compiled = context.compile_subroutine(builder, function, inner, flags=_flags(), caching=False)
+                value = context.call_internal(builder, compiled.fndesc, inner, unpacked)
                 results.append((value, builder.block))  # a function may end in another block than it began in
                 builder.branch(end)
             builder.position_at_end(unknown)
@@ -75,6 +81,15 @@ def switch(functions: Sequence[Callable[..., Any]]) -> Any:
         return result(code, arguments), generate
 
     return call
+
+
+def _flags() -> compiler.Flags:
+    """The flags of `kernel`, which a function compiled into another one does not inherit."""
+    flags = compiler.Flags()
+    flags.nrt = True
+    flags.error_model = "numpy"
+    flags.fastmath = FastMathOptions(FASTMATH)
+    return flags
 
 
 # ------------------------------------------------------------------------------------------------- the cache on disk

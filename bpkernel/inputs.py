@@ -1,6 +1,7 @@
 """Floor 4: what users pass in, checked and brought into the form the kernels take, before any kernel starts."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
@@ -8,6 +9,15 @@ import numpy as np
 
 from bpkernel.activations import CODES, HIDDEN
 from bpkernel.losses import LOSS_CODES, outputs_for
+
+MOST_WEIGHTS = 10**12
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
 
 
 def count(name: str, value: Any) -> int:
@@ -21,11 +31,13 @@ def count(name: str, value: Any) -> int:
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
     """The units of every layer, inputs first."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)) or np.ndim(value) == 0:
         raise TypeError(f"layer_sizes must be a sequence of whole numbers such as (64, 100, 10); got {value!r}")
     sizes = tuple(count("every entry of layer_sizes", size) for size in value)
     if len(sizes) < 2:
         raise ValueError(f"layer_sizes must name at least the inputs and the outputs, such as (8, 3); got {sizes}")
+    if sum((1 + n_in) * n_out for n_in, n_out in pairwise(sizes)) > MOST_WEIGHTS:
+        raise ValueError(f"layer_sizes {sizes} make more than {MOST_WEIGHTS:.0e} weights, which no memory holds")
     return sizes
 
 
@@ -35,7 +47,7 @@ def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[str, 
     if isinstance(hidden, str):
         names = [hidden] * n_hidden
         one_of("activation", hidden, HIDDEN)
-    elif isinstance(hidden, Sequence):
+    elif isinstance(hidden, Sequence) and not isinstance(hidden, bytes):
         names = list(hidden)
         if len(names) != n_hidden:
             raise ValueError(
@@ -52,7 +64,7 @@ def one_of(name: str, value: Any, allowed: Any) -> str:
         raise TypeError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
-    return value
+    return str(value)
 
 
 def loss(name: Any, output_activation: str) -> str:
@@ -71,7 +83,7 @@ def float_dtype(value: Any) -> np.dtype:
     """float32 or float64."""
     try:
         name = None if value is None else np.dtype(value).name
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         name = None
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
@@ -92,7 +104,10 @@ def numbers(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"{name} must be an array of numbers whose rows are of one length ({error})") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; got an array of {array.dtype}: encode text and categories first")
+        raise TypeError(
+            f"{name} must hold real numbers; got an array of {array.dtype}: "
+            "encode text and categories, or convert numbers with .astype(float)"
+        )
     with np.errstate(over="ignore"):
         array = np.require(array, dtype, ["C", "A", "W"])
     if array.size == 0:
@@ -122,14 +137,15 @@ def samples(name: str, X: Any, n_in: int, dtype: np.dtype) -> np.ndarray:
 def targets(name: str, T: Any, loss: str, n_samples: int, n_out: int, dtype: np.dtype) -> np.ndarray:
     """Targets (n_samples, n_out) of a loss, from rows, from class indices, or from (n_samples,) of a net with one output."""
     T = numbers(name, T, dtype)
-    if len(T) != n_samples if T.ndim else True:
+    if T.ndim == 0 or len(T) != n_samples:
         raise ValueError(f"{name} must have one row for each of the {n_samples} samples; got the shape {T.shape}")
     if loss == "cross_entropy" and T.ndim == 1:
         return one_hot(name, T, n_out)
     if T.ndim == 1 and n_out == 1:
         T = T[:, np.newaxis]
     if T.shape != (n_samples, n_out):
-        raise ValueError(f"{name} must be of shape ({n_samples}, {n_out}), the net's outputs; got {T.shape}")
+        hint = f"; for class indices pass {name}.ravel()" if loss == "cross_entropy" and T.shape == (n_samples, 1) else ""
+        raise ValueError(f"{name} must be of shape ({n_samples}, {n_out}), the net's outputs; got {T.shape}{hint}")
     if loss == "cross_entropy" and (T.min() < 0 or abs(T.sum(axis=1) - 1).max() > 1e-3):
         raise ValueError(f"{name} must hold class indices, or rows that are one-hot or probabilities that sum to 1")
     if loss == "binary_cross_entropy" and (T.min() < 0 or T.max() > 1):
@@ -144,9 +160,10 @@ def one_hot(name: str, labels: np.ndarray, n_classes: int) -> np.ndarray:
     if (labels != np.floor(labels)).any():
         raise ValueError(f"{name} must hold class indices, whole numbers from 0 to {n_classes - 1}")
     if labels.min() < 0 or labels.max() >= n_classes:
+        hint = "; subtract 1" if (labels.min(), labels.max()) == (1, n_classes) else ""
         raise ValueError(
             f"{name} must hold class indices from 0 to {n_classes - 1}, as the net has {n_classes} outputs; "
-            f"got {int(labels.min())} to {int(labels.max())}"
+            f"got {int(labels.min())} to {int(labels.max())}{hint}"
         )
     rows = np.zeros((labels.size, n_classes), labels.dtype)
     rows[np.arange(labels.size), labels.astype(np.intp)] = 1
@@ -160,9 +177,9 @@ def sample_weight(value: Any, n_samples: int, dtype: np.dtype) -> np.ndarray:
     s = numbers("sample_weight", value, dtype)
     if s.shape != (n_samples,):
         raise ValueError(f"sample_weight must be of shape ({n_samples},), one weight a sample; got {s.shape}")
-    if s.min() < 0 or s.sum() == 0:
+    if s.min() < 0 or not s.any():
         raise ValueError("sample_weight must not be negative, nor all zero")
-    return s
+    return s / s.max()  # only their ratios count, and the sum of those is in range
 
 
 def generator(random_state: Any) -> np.random.Generator:

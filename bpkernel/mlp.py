@@ -1,5 +1,6 @@
 """Floor 4: the multilayer perceptron, as its users see it."""
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from bpkernel.losses import LOSS_CODES
 from bpkernel.optimizers import OPTIMIZERS, Adam, Optimizer
 from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
-from bpkernel.training import EVALUATION_BATCH, Trainer, mean_error
+from bpkernel.training import EVALUATION_BATCH, Pace, Trainer, mean_error
 
 
 class MLP:
@@ -170,11 +171,13 @@ class MLP:
 
         Notes
         -----
-        Interrupted (Ctrl-C), the net keeps what it has learnt so far, up to its last whole mini-batch.
+        Interrupted (Ctrl-C), the net keeps what it has learnt so far, up to its last whole mini-batch; with `patience`, the
+        weights of the lowest validation loss.
         """
         samples = self._samples(X, T, sample_weight)
         n_samples = len(samples.X)
         epochs, batch_size = inputs.count("epochs", epochs), inputs.count("batch_size", batch_size)
+        shuffle, progress = inputs.flag("shuffle", shuffle), inputs.flag("progress", progress)
         optimizer = Adam() if optimizer is None else optimizer
         if type(optimizer) not in OPTIMIZERS:
             raise TypeError(f"optimizer must be a bpkernel.SGD or bpkernel.Adam, such as bp.Adam(); got {optimizer!r}")
@@ -192,7 +195,12 @@ class MLP:
             validation = lambda: mean_error(self._layout, self._net, held_back)  # noqa: E731
         trainer = Trainer(self._layout, self._net, optimizer, min(batch_size, n_samples))
         orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
-        return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
+        random_before = self._random.bit_generator.state
+        try:
+            return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
+        except FloatingPointError:
+            self._random.bit_generator.state = random_before
+            raise
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The outputs y of the net, (n_samples, n_outputs), for inputs X (n_samples, n_inputs).
@@ -202,7 +210,9 @@ class MLP:
         """
         X = inputs.samples("X", X, self.layer_sizes[0], self.dtype)
         y = np.empty((len(X), self.layer_sizes[-1]), self.dtype)
-        launch(passes.predict, self._net, X, passes.work(self._layout, min(len(X), EVALUATION_BATCH), back=False), y)
+        scratch = passes.work(self._layout, min(len(X), EVALUATION_BATCH), back=False)
+        for part in Pace().parts(len(X), scratch.n_samples):
+            launch(passes.predict, self._net, X[part], scratch, y[part])
         return y
 
     def loss(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -245,12 +255,15 @@ class MLP:
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
         """Write the net to a safetensors file, whole or not at all (needs the extra `save`).
 
-        `metadata` may hold anything that JSON can, to be read with `bpkernel.persistence.load`; the key "net" is taken.
+        `metadata` may hold anything that JSON can, to be read with `bpkernel.persistence.load`, under any keys but "net"
+        and "format", which raise ValueError.
         The state of an optimizer is not part of a net.
         """
         tensors = {}
         for l, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             tensors[f"weights.{l}"], tensors[f"biases.{l}"] = w, b
+        if metadata is not None and not (isinstance(metadata, Mapping) and not {"net", "format"} & set(metadata)):
+            raise ValueError('metadata must be a dictionary whose keys are neither "net" nor "format"')
         persistence.save(path, tensors, {**(metadata or {}), "net": self._architecture()})
 
     @classmethod
@@ -269,12 +282,13 @@ class MLP:
             found = {name: tensor.shape for name, tensor in tensors.items()}
             if found != shapes or {tensor.dtype.name for tensor in tensors.values()} != {dtype}:
                 raise ValueError(f"its tensors are not the {dtype} weights and biases of a net {sizes}")
-            net = cls(**metadata["net"])
+            if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+                raise ValueError("its weights are not all finite")
+            net = cls(**metadata["net"], random_state=None)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(path)!r} does not hold a net: {error}") from None
         for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-            w[:] = inputs.numbers(f"weights.{l}", tensors[f"weights.{l}"], net.dtype)
-            b[:] = inputs.numbers(f"biases.{l}", tensors[f"biases.{l}"], net.dtype)
+            w[:], b[:] = tensors[f"weights.{l}"], tensors[f"biases.{l}"]
         return net
 
     def _architecture(self) -> dict[str, Any]:
@@ -287,7 +301,7 @@ class MLP:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self._architecture(), "params": self._net.params, "random": self._random}
+        return {**self._architecture(), "params": self._net.params, "random": copy.deepcopy(self._random)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.layer_sizes, self.activation = state["layer_sizes"], state["activation"]

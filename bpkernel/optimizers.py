@@ -8,7 +8,7 @@
 """
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
@@ -17,14 +17,18 @@ import numpy as np
 from bpkernel.compiler import switch
 from bpkernel.layout import Layout, aligned_zeros
 
-COEFFICIENTS = 4
+COEFFICIENTS = 6
 
 
 def _between(name: str, value: Any, low: float, high: float, allowed: str, *, with_low: bool = False) -> None:
     message = f"{name} must be a number {allowed}; got {value!r}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(message)
-    if not (low < float(value) < high or (with_low and value == low)):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (low < number < high or (with_low and number == low)):
         raise ValueError(message)
 
 
@@ -41,12 +45,19 @@ class Optimizer:
     def _check(self) -> None:
         raise NotImplementedError
 
-    def settings(self) -> np.ndarray:
-        """The settings as the kernels take them, (COEFFICIENTS,) float64."""
+    def settings(self, dtype: np.dtype) -> np.ndarray:
+        """The settings as the kernels take them, (COEFFICIENTS,) float64.
+
+        Raises ValueError or TypeError if one is out of its range, or out of that of the net's dtype.
+        """
         self._check()
         h = np.zeros(COEFFICIENTS)
-        values = astuple(self)  # type: ignore[call-overload]
-        h[: len(values)] = values
+        for i, (name, value) in enumerate(asdict(self).items()):  # type: ignore[call-overload]
+            with np.errstate(over="ignore", under="ignore"):
+                rounded = np.float64(value).astype(dtype)
+            if not np.isfinite(rounded) or (rounded == 0) != (value == 0):
+                raise ValueError(f"{name} is {value!r}, which is {rounded} in the net's {dtype}; use another, or float64")
+            h[i] = value
         return h
 
     def bind(self, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -182,15 +193,16 @@ class Adam(Optimizer):
         c[1] = h[1]
         c[2] = h[2]
         c[3] = h[3]
+        c[4] = 1.0 - h[1]  # in float64: in float32 nothing would be left of it where β is close to 1
+        c[5] = 1.0 - h[2]
 
     @staticmethod
     def update(w: Any, g: Any, m: Any, v: Any, c: Any) -> None:
-        one = w.dtype.type(1)
         eta_t, beta_1, beta_2 = w.dtype.type(c[0]), w.dtype.type(c[1]), w.dtype.type(c[2])
-        epsilon = w.dtype.type(c[3])
+        epsilon, rest_1, rest_2 = w.dtype.type(c[3]), w.dtype.type(c[4]), w.dtype.type(c[5])
         for j in range(w.size):
-            m[j] = beta_1 * m[j] + (one - beta_1) * g[j]
-            v[j] = beta_2 * v[j] + (one - beta_2) * g[j] * g[j]
+            m[j] = beta_1 * m[j] + rest_1 * g[j]
+            v[j] = beta_2 * v[j] + rest_2 * g[j] * g[j]
             w[j] -= eta_t * m[j] / (math.sqrt(v[j]) + epsilon)
 
 

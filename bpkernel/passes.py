@@ -44,7 +44,7 @@ class Work(NamedTuple):
     delta: np.ndarray  # (n_samples * n_units,); empty where nothing goes back
     e: np.ndarray  # (n_samples,) float64: E^n
     scale: np.ndarray  # (n_samples,): what multiplies δ_k
-    every: np.ndarray  # (n_samples,) int64: 0, 1, 2, ...
+    own_rows: np.ndarray  # (n_samples,) int64: 0, 1, 2, ..., the `rows` of a layer that has a row for each sample
 
 
 class Step(NamedTuple):
@@ -77,7 +77,7 @@ def forward_block(net: Any, X: Any, rows: Any, w: Any, first: int, last: int) ->
         z = unit_block(layer, w.z, w.n_samples)[first:last]
         pre_activations(weight_block(layer, net.params), z_before, rows_before, layer.n_out, a)
         outputs(layer.activation, a, layer.n_out, z)
-        z_before, rows_before = z, w.every[: last - first]
+        z_before, rows_before = z, w.own_rows[: last - first]
 
 
 @kernel
@@ -129,7 +129,7 @@ def gradient_row(net: Any, X: Any, rows: Any, w: Any, row: int, dw: Any) -> tupl
     if l == 0:
         gradient(X, rows, delta, i, dw[start:stop])
     else:
-        gradient(unit_block(net.layers[l - 1], w.z, w.n_samples), w.every, delta, i, dw[start:stop])
+        gradient(unit_block(net.layers[l - 1], w.z, w.n_samples), w.own_rows, delta, i, dw[start:stop])
     return start, stop
 
 
@@ -205,11 +205,21 @@ def predict_batch(net: Any, X: Any, w: Any, y: Any) -> None:
     """Forward only, over blocks of samples: the outputs y (n, n_out), overwritten, of X (n, n_in)."""
     for block in prange(blocks(X.shape[0])):
         first, last = block * BLOCK, min((block + 1) * BLOCK, X.shape[0])
-        forward_block(net, X, w.every, w, first, last)
+        forward_block(net, X, w.own_rows, w, first, last)
         output_block(net, w, first, last, y)
 
 
 # ------------------------------------------------------------------------------------------ what floor 4 calls, serial
+
+
+@kernel
+def weighted_error(samples: Any, rows: Any, w: Any) -> float:
+    """Σ_n s_n E^n of a batch; a sample without weight does not count, even if its E^n is Inf."""
+    total = 0.0
+    for n in range(rows.size):
+        if samples.s[rows[n]] > 0:
+            total += samples.s[rows[n]] * w.e[n]
+    return total
 
 
 @kernel
@@ -231,10 +241,7 @@ def train(net: Any, step: Any, samples: Any, order: Any, w: Any, dw: Any, total:
         step.steps[0] += 1
         coefficients(step.code, (step.settings, step.steps[0], c))
         descend(net, step, samples.X, rows, w, c, dw)
-        batch = 0.0
-        for n in range(rows.size):
-            batch += samples.s[rows[n]] * w.e[n]
-        total += batch
+        total += weighted_error(samples, rows, w)
     return total
 
 
@@ -243,12 +250,9 @@ def backprop(net: Any, samples: Any, w: Any, dw: Any) -> float:
     """One batch of all samples: a, z, δ and E^n are left in `w`, the gradient in dw (n_params,); E = Σ_n s_n E^n."""
     for n in range(w.n_samples):
         w.scale[n] = samples.s[n]
-    sweep(net, samples, w.every, w)
-    accumulate(net, samples.X, w.every, w, dw)
-    total = 0.0
-    for n in range(w.n_samples):
-        total += samples.s[n] * w.e[n]
-    return total
+    sweep(net, samples, w.own_rows, w)
+    accumulate(net, samples.X, w.own_rows, w, dw)
+    return weighted_error(samples, w.own_rows, w)
 
 
 @kernel
@@ -260,12 +264,10 @@ def predict(net: Any, X: Any, w: Any, y: Any) -> None:
 
 
 @kernel
-def evaluate(net: Any, samples: Any, order: Any, w: Any) -> float:
-    """E = Σ_n s_n E^n over the samples of `order` (n,), `w.n_samples` at a time."""
-    total = 0.0
+def evaluate(net: Any, samples: Any, order: Any, w: Any, total: float) -> float:
+    """`total` + Σ_n s_n E^n over the samples of `order` (n,), `w.n_samples` at a time."""
     for first in range(0, order.size, w.n_samples):
         rows = order[first : first + w.n_samples]
         sweep(net, samples, rows, w)
-        for n in range(rows.size):
-            total += samples.s[rows[n]] * w.e[n]
+        total += weighted_error(samples, rows, w)
     return total

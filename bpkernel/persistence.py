@@ -17,7 +17,7 @@ FORMAT = "bpkernel 1"
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file whole or not at all: beside its place first, then into it."""
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    beside = path.with_name(f".{uuid.uuid4().hex}")
     try:
         with open(beside, "xb") as file:
             file.write(data)
@@ -56,5 +56,5 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         if texts.pop("format", None) != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         return tensors, {key: json.loads(text) for key, text in texts.items()}
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} is not a net that bpkernel saved, or is damaged: {error}") from None

@@ -70,7 +70,7 @@ def output_deltas(activation: int, loss: int, a: Any, y: Any, T: Any, rows: Any,
             slope(loss, (y_n, t_n, delta_n))
             pull_back(activation, (a[n, :n_out], y_n, delta_n))
         for k in range(n_out):
-            delta_n[k] *= scale[n]
+            delta_n[k] = delta_n[k] * scale[n] if scale[n] != 0 else scale[n]  # δ_k may be Inf where it does not count
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import numpy as np
@@ -18,6 +18,24 @@ SECONDS = 0.1  # about how long one compiled call may take: Ctrl-C and the progr
 EVALUATION_BATCH = 1024  # samples whose a and z are held at once where nothing goes back
 
 
+class Pace:
+    """How many mini-batches make a compiled call of about SECONDS; learnt from one call for the next."""
+
+    def __init__(self) -> None:
+        self._batches = 1
+
+    def parts(self, n: int, batch_size: int) -> Iterator[slice]:
+        """Slices of n samples, of whole mini-batches each; what the caller does before the next is timed."""
+        first = 0
+        while first < n:
+            start = time.perf_counter()
+            part = slice(first, min(first + self._batches * batch_size, n))
+            yield part
+            growth = min(2.0, SECONDS / max(time.perf_counter() - start, 1e-9))  # small, as a first call compiles too
+            self._batches = min(max(1, int(self._batches * growth)), -(-n // batch_size))
+            first = part.stop
+
+
 class Trainer:
     """One run of mini-batch training of a net, in place.
 
@@ -28,14 +46,14 @@ class Trainer:
 
     def __init__(self, layout: Layout, net: passes.Net, optimizer: Optimizer, batch_size: int):
         self.layout, self.net, self.optimizer = layout, net, optimizer
-        settings = optimizer.settings()
+        settings = optimizer.settings(layout.dtype)
         self.before = net.params.copy(), optimizer.snapshot()
         state, steps = optimizer.bind(layout)
         self.step = passes.Step(OPTIMIZERS.index(type(optimizer)), settings, state, steps)
         self.work = passes.work(layout, batch_size, back=True)
         self.dw = aligned_zeros(layout.n_params, layout.dtype)
         self.best: np.ndarray | None = None  # the weights of the lowest validation loss, where patience is set
-        self.batches = 1  # mini-batches in a compiled call, adapted to SECONDS
+        self.pace = Pace()
 
     def run(
         self,
@@ -50,7 +68,7 @@ class Trainer:
         """Up to `epochs` epochs, each in the order that `orders()` gives."""
         history = History(n_samples=len(samples.X))
         total_weight = float(samples.s.sum(dtype=np.float64))
-        lowest = math.inf
+        lowest, lowest_epoch = math.inf, 0
         try:
             with Bar(len(samples.X), epochs) if progress else nullcontext() as bar:
                 for epoch in range(epochs):
@@ -59,41 +77,38 @@ class Trainer:
                     history.loss.append(loss)
                     history.seconds.append(time.perf_counter() - start)
                     if validation is not None:
-                        history.validation_loss.append(self._finite(validation(), len(history.loss)))
+                        history.validation_loss.append(validation())
+                        self._go_on_if(math.isfinite(history.validation_loss[-1]), len(history.loss))
                     stop = callback is not None and callback(history)
                     if bar is not None:
                         bar.epoch(history)
                     if patience is not None:
                         if history.validation_loss[-1] < lowest:
-                            lowest, history.best_epoch = history.validation_loss[-1], epoch
+                            lowest, lowest_epoch = history.validation_loss[-1], epoch
+                            history.best_epoch = epoch
                             self.best = self.net.params.copy()
-                        stop = stop or epoch - (history.best_epoch or 0) >= patience
+                        stop = stop or epoch - lowest_epoch >= patience
                     if stop:
                         break
         finally:
             if self.best is not None:
                 self.net.params[:] = self.best
-        self._finite(0.0 if np.isfinite(self.net.params).all() else math.nan, len(history.loss))
+        self._go_on_if(bool(np.isfinite(self.net.params).all()), len(history.loss))
         return history
 
     def _epoch(self, samples: passes.Samples, order: np.ndarray, history: History, bar: Bar | None) -> float:
         """Σ_n s_n E^n of one epoch, in compiled calls of about SECONDS."""
-        total, first = 0.0, 0
-        while first < order.size:
-            part = order[first : first + self.batches * self.work.n_samples]
-            start = time.perf_counter()
-            total = launch(passes.train, self.net, self.step, samples, part, self.work, self.dw, total)
-            self._finite(total, len(history.loss) + 1)
-            allowed = SECONDS / max(time.perf_counter() - start, 1e-9)
-            wanted = int(self.batches * min(2.0, allowed))  # at most doubled, as the first call may have compiled
-            self.batches = min(max(1, wanted), -(-order.size // self.work.n_samples))
-            first += part.size
+        total = 0.0
+        for part in self.pace.parts(order.size, self.work.n_samples):
+            total = launch(passes.train, self.net, self.step, samples, order[part], self.work, self.dw, total)
+            self._go_on_if(math.isfinite(total), len(history.loss) + 1)
             if bar is not None:
-                bar.samples(part.size, history)
+                bar.samples(part.stop - part.start, history)
         return total
 
-    def _finite(self, value: float, epoch: int) -> float:
-        if not math.isfinite(value):
+    def _go_on_if(self, finite: bool, epoch: int) -> None:
+        """Put everything back as it was and raise, unless what was computed is finite."""
+        if not finite:
             self.best = None
             self.net.params[:], snapshot = self.before
             self.optimizer.restore(snapshot)
@@ -101,12 +116,13 @@ class Trainer:
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite; the net and the optimizer "
                 f"are as before fit. Lower the learning rate (now {self.step.settings[0]:g}), or standardise X and T"
             )
-        return value
 
 
 def mean_error(layout: Layout, net: passes.Net, samples: passes.Samples) -> float:
     """Σ_n s_n E^n / Σ_n s_n."""
     n = len(samples.X)
     scratch = passes.work(layout, min(n, EVALUATION_BATCH), back=False)
-    total = launch(passes.evaluate, net, samples, np.arange(n), scratch)
+    order, total = np.arange(n), 0.0
+    for part in Pace().parts(n, scratch.n_samples):
+        total = launch(passes.evaluate, net, samples, order[part], scratch, total)
     return float(total / samples.s.sum(dtype=np.float64))

@@ -30,7 +30,11 @@ def negate_in_place(x):
         x[i] = -x[i]
 
 
-arithmetic = switch([add, multiply])
+def divide(x, y):
+    return x / y
+
+
+arithmetic = switch([add, multiply, divide])
 in_place = switch([double_in_place, negate_in_place])
 
 
@@ -50,6 +54,12 @@ def test_the_switch_runs_the_function_of_its_code():
     change(0, x)
     change(1, x)
     assert x.tolist() == [-2.0, -4.0]
+
+
+def test_a_function_of_a_switch_divides_by_zero_as_kernels_do():
+    """With Python's error model it would raise, which a loop that should be vectorised cannot afford."""
+    assert compute(2, 1.0, 0.0) == np.inf
+    assert np.isnan(compute(2, 0.0, 0.0))
 
 
 @kernel
@@ -97,6 +107,11 @@ def test_a_truncated_cache_is_compiled_again_and_mended(tmp_path):
         again = run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path))
         assert again.stdout.split() == ["1.0", "0"], again.stderr
         assert run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path)).stdout.split() == ["1.0", "1"]
+
+
+def test_a_missing_compiler_is_told():
+    result = run("import bpkernel", NUMBA_DISABLE_JIT="1")
+    assert "unset NUMBA_DISABLE_JIT" in result.stderr
 
 
 def test_an_empty_setting_does_without_a_cache(tmp_path):

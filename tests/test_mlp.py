@@ -180,6 +180,13 @@ BAD_NETS = [
     ({"dtype": "nonsense"}, ValueError, "float32"),
     ({"random_state": -1}, ValueError, "random_state"),
     ({"random_state": 0.5}, TypeError, "random_state"),
+    ({"layer_sizes": (10**30, 2)}, ValueError, "which no memory holds"),
+    ({"layer_sizes": (10**9, 10**9)}, ValueError, "which no memory holds"),
+    ({"layer_sizes": {4, 3}}, TypeError, "sequence of whole numbers"),
+    ({"layer_sizes": np.array(3)}, TypeError, "sequence of whole numbers"),
+    ({"dtype": ","}, ValueError, "float32"),
+    ({"dtype": {"names": ["a"]}}, ValueError, "float32"),
+    ({"activation": b"tanh"}, TypeError, "a name"),
 ]
 
 
@@ -230,6 +237,8 @@ BAD_T = [
     ("cross_entropy", "softmax", np.ones((50, 3)), "sum to 1"),
     ("cross_entropy", "softmax", np.zeros(49, int), "each of the 50 samples"),
     ("cross_entropy", "softmax", np.zeros((50, 2)), r"\(50, 3\)"),
+    ("cross_entropy", "softmax", np.zeros((50, 1)), r"pass T.ravel\(\)"),
+    ("cross_entropy", "softmax", np.arange(50) % 3 + 1, "subtract 1"),
     ("cross_entropy", "softmax", 1, "each of the 50 samples"),
     ("squared_error", "identity", np.zeros(50), r"\(50, 3\)"),
     ("squared_error", "identity", np.full((50, 3), np.nan), "finite"),

@@ -48,6 +48,13 @@ def test_a_failed_write_leaves_the_old_file(net, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["net"]
 
 
+def test_metadata_may_not_take_the_keys_of_the_net(net, tmp_path):
+    for metadata in ({"net": 1}, {"format": "x"}, [1]):
+        with pytest.raises(ValueError, match="metadata must be a dictionary"):
+            net.save(tmp_path / "net", metadata)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         bp.MLP.load(tmp_path / "none")
@@ -82,6 +89,8 @@ BROKEN = {
     "sizes that are no numbers": architecture(layer_sizes="abcd"),
     "an unknown activation": architecture(activation=["relu", "os.system"]),
     "an unknown parameter": architecture(other=1),
+    "metadata that nests too deep": lambda t, m: m.update(net="[" * 200_000),
+    "a random state": architecture(random_state=3),
     "an unknown dtype": architecture(dtype="object"),
     "weights that are not finite": lambda t, m: t["weights.0"].fill(np.nan),
 }
@@ -92,7 +101,7 @@ def test_what_is_no_net_is_refused(net, tmp_path, kind):
     path = tmp_path / "net"
     net.save(path)
     rewrite(path, BROKEN[kind])
-    with pytest.raises(ValueError, match=r"does not hold a net|is not a net|must hold finite"):
+    with pytest.raises(ValueError, match=r"does not hold a net|is not a net|not all finite"):
         bp.MLP.load(path)
 
 

@@ -100,13 +100,14 @@ def test_divergence_is_told_and_undone(data):
     net, optimizer = new(activation="identity"), bp.SGD(0.01, momentum=0.9)
     net.fit(X, T, epochs=2, optimizer=optimizer)
     kept, state = [w.copy() for w in net.weights], optimizer.snapshot()
-    optimizer.learning_rate = 1e6
+    optimizer.learning_rate, random_state = 1e6, net._random.bit_generator.state
     for validation in (None, (X, T)):
         with pytest.raises(FloatingPointError, match="Lower the learning rate"):
             net.fit(X, T, epochs=500, optimizer=optimizer, validation_data=validation, patience=validation and 400)
         assert all(np.array_equal(w, k) for w, k in zip(net.weights, kept, strict=True))
         np.testing.assert_array_equal(optimizer.snapshot()[1], state[1])
         assert optimizer.snapshot()[2] == state[2]
+    assert net._random.bit_generator.state == random_state
     fresh = bp.SGD(1e6)
     with pytest.raises(FloatingPointError):
         net.fit(X, T, epochs=500, optimizer=fresh)
@@ -158,6 +159,8 @@ def test_an_optimizer_is_bound_to_one_shape(data):
         ({"patience": 3}, ValueError, "validation_data"),
         ({"patience": 0, "validation_data": (np.ones((2, 3)), [1, 2])}, ValueError, "patience"),
         ({"callback": 3}, TypeError, "callback"),
+        ({"shuffle": "no"}, TypeError, "shuffle must be True or False"),
+        ({"progress": 1}, TypeError, "progress must be True or False"),
     ],
     ids=str,
 )
@@ -175,6 +178,7 @@ def test_bad_arguments_are_refused_before_anything_is_changed(data, arguments, k
         (lambda: bp.Adam(-1), ValueError, "learning_rate"),
         (lambda: bp.Adam(float("nan")), ValueError, "learning_rate"),
         (lambda: bp.SGD(float("inf")), ValueError, "learning_rate"),
+        (lambda: bp.Adam(10**400), ValueError, "learning_rate"),
         (lambda: bp.Adam("0.1"), TypeError, "learning_rate"),
         (lambda: bp.Adam(None), TypeError, "learning_rate"),
         (lambda: bp.Adam(True), TypeError, "learning_rate"),
@@ -188,6 +192,41 @@ def test_bad_arguments_are_refused_before_anything_is_changed(data, arguments, k
 def test_bad_optimizers_are_refused(make, kind, message):
     with pytest.raises(kind, match=message):
         make()
+
+
+@pytest.mark.parametrize("optimizer", [bp.SGD(1e-50), bp.SGD(1e39), bp.Adam(epsilon=1e-50)], ids=str)
+def test_settings_that_float32_does_not_hold_are_refused(data, optimizer):
+    with pytest.raises(ValueError, match="in the net's float32; use another, or float64"):
+        bp.MLP((3, 1)).fit(*data, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("beta", [0.999999, 0.99999999])
+def test_the_first_step_of_adam_is_the_learning_rate_whatever_the_betas(beta, dtype):
+    for betas in ({"beta_1": beta}, {"beta_2": beta}):
+        net = bp.MLP((1, 1), dtype=dtype, random_state=0)
+        before = net.weights[0].item()
+        net.fit([[1.0]], [10.0], epochs=1, optimizer=bp.Adam(0.001, **betas))
+        assert net.weights[0].item() - before == pytest.approx(0.001, rel=1e-3)
+
+
+def test_a_sample_without_weight_does_not_count_whatever_its_error(data):
+    X, T = data[0].astype("float32"), data[1].copy()
+    T[7] = 1e30  # whose squared error float32 does not hold
+    s = np.ones(len(X))
+    s[7] = 0
+    net, without = bp.MLP((3, 8, 1), random_state=0), bp.MLP((3, 8, 1), random_state=0)
+    X_less, T_less = np.delete(X, 7, axis=0), np.delete(T, 7, axis=0)
+    assert net.loss(X, T, s) == pytest.approx(without.loss(X_less, T_less), rel=1e-6)
+    a = net.fit(X, T, epochs=3, batch_size=500, sample_weight=s, shuffle=False).loss
+    assert a == pytest.approx(without.fit(X_less, T_less, epochs=3, batch_size=500, shuffle=False).loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-3, 1e300])
+def test_only_the_ratios_of_sample_weights_count(data, scale):
+    s = np.random.default_rng(0).uniform(1, 2, len(data[0]))
+    losses = [new().fit(*data, epochs=3, sample_weight=weight).loss for weight in (s, s * scale)]
+    np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
 def test_settings_changed_between_fits_are_checked(data):
