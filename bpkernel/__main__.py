@@ -10,9 +10,12 @@ def main() -> None:
             need(module, "cli")
     except ImportError as error:
         raise SystemExit(str(error)) from None
-    from bpkernel.command_line import run
+    try:
+        from bpkernel.command_line import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

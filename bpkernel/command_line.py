@@ -1,5 +1,8 @@
 """Floor 5: the command line."""
 
+import shlex
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,9 +41,14 @@ def main(
 
 def _sizes(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(size) for size in text.split(",") if size.strip())
+        sizes = tuple(int(size) for size in text.split(",")) if text.strip() else ()
     except ValueError:
-        raise typer.BadParameter(f"sizes are whole numbers with commas between, such as 100,50; got {text!r}") from None
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise typer.BadParameter(
+            f"sizes are whole numbers of at least 1 with commas between, such as 100,50; got {text!r}", param_hint="--hidden"
+        )
+    return sizes
 
 
 def _choice(*names: str, help: str | None = None) -> Any:
@@ -82,13 +90,9 @@ def train(
         bool, typer.Option(help="Stop once the validation loss falls no more.")
     ] = DEFAULTS.early_stopping,
     patience: Annotated[int, typer.Option(min=1, help="Epochs to wait for a lower validation loss.")] = DEFAULTS.patience,
-    test_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Rows held back for the test score.")
-    ] = DEFAULTS.test_fraction,
-    validation_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Rows to watch in training.")
-    ] = DEFAULTS.validation_fraction,
-    seed: Annotated[int, typer.Option(min=0, help="Of the splits, the first weights and the order.")] = DEFAULTS.seed,
+    test_fraction: Annotated[float, _fraction("Share of the rows held back for the test.")] = DEFAULTS.test_fraction,
+    validation_fraction: Annotated[float, _fraction("Share of the rows to watch in training.")] = DEFAULTS.validation_fraction,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of splits, first weights and order.")] = DEFAULTS.seed,
     dtype: Annotated[str, _choice("float32", "float64")] = DEFAULTS.dtype,
     output: Annotated[Path | None, typer.Option(help="Folder for the model and picture. Default: runs/NAME.")] = None,
 ) -> None:
@@ -117,12 +121,13 @@ def train(
         test_fraction=test_fraction,
         validation_fraction=validation_fraction,
     )
-    folder = output or Path("runs") / name
     run = experiment.Run(frame, target, options)
+    folder = _folder(output or Path("runs") / name)
     net, splits = run.model.net, run.splits
     out.print(
-        f"[bold]{name}[/bold]: {len(frame)} rows, {len(splits.train)} to train on, {len(splits.validation)} for validation, "
-        f"{len(splits.test)} for test; {len(run.model.encoding.features)} columns → {target}"
+        f"[bold]{escape(name)}[/bold]: {len(frame)} rows, {len(splits.train)} to train on, "
+        f"{len(splits.validation)} for validation, {len(splits.test)} for test; "
+        f"{len(run.model.encoding.features)} columns → {escape(target)}"
     )
     out.print(
         f"net {'-'.join(map(str, net.layer_sizes))}, {activation}, {net.output_activation}, {net.loss_name}, {net.dtype}; "
@@ -133,12 +138,24 @@ def train(
     _results(run, folder, name)
 
 
+def _folder(path: Path) -> Path:
+    """Make the output folder, before any work is done that could not be saved."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write into the folder {path}: {error.strerror}", param_hint="--output") from None
+
+
 def _table(data: str, target: str | None, drop: list[str]) -> tuple[Any, str, str]:
     """The table, the name of its target, and a name for the run."""
     if data in tables.DATASETS:
         frame, own_target = tables.dataset(data)
         target, name = target or own_target, data
     else:
+        if not Path(data).suffix:
+            raise typer.BadParameter(f"{data!r} is neither a .csv or .parquet file nor one of {', '.join(tables.DATASETS)}")
         frame, name = tables.read(Path(data)), Path(data).stem
         if target is None:
             raise typer.BadParameter(f"name the column to predict, one of {', '.join(frame.columns)}", param_hint="--target")
@@ -159,10 +176,11 @@ def _results(run: experiment.Run, folder: Path, name: str) -> None:
     if history.best_epoch is not None:
         out.print(f"kept the weights of epoch {history.best_epoch + 1} of {len(history.loss)}, the lowest validation loss")
     saved, curve = run.write(folder, f"{name}: learning curve")
-    out.print(f"model           {saved}", soft_wrap=True)
+    tell = partial(out.print, markup=False, soft_wrap=True)
+    tell(f"model           {saved}")
     if curve:
-        out.print(f"learning curve  {curve}", soft_wrap=True)
-    out.print(f"to predict      bpkernel predict {saved} DATA.csv", soft_wrap=True)
+        tell(f"learning curve  {curve}")
+    tell(f"to predict      bpkernel predict {shlex.quote(str(saved))} DATA.csv")
 
 
 @app.command()
@@ -178,16 +196,20 @@ def predict(
     Example: `bpkernel predict runs/iris/model.safetensors flowers.csv --output named.csv`
     """
     trained = experiment.Model.load(model)
-    frame = tables.read(data)
+    frame = tables.read(data, trained.encoding.texts)
     text = trained.predict(frame).to_csv(index=False)
     if str(output) == "-":
         print(text, end="")
         return
     bpkernel.persistence.write_atomically(output, text.encode())
-    out.print(f"{len(frame)} predictions of {trained.encoding.target.name} in {output}", soft_wrap=True)
     target = trained.encoding.target.name
-    if target in frame.columns and frame[target].notna().all():
-        out.print(f"{trained.score_name} {trained.score(frame):.4f}")
+    out.print(f"{len(frame)} predictions of {target} in {output}", markup=False, soft_wrap=True)
+    if target in frame.columns:
+        try:
+            tables.refuse_missing(frame[[target]])
+            out.print(f"{trained.score_name} {trained.score(frame):.4f}")
+        except ValueError as error:
+            out.print(f"not scored: {str(error).splitlines()[0]}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -227,6 +249,7 @@ def run() -> None:
     """The `bpkernel` command: what a person brought wrongly becomes a usage error, without a traceback."""
     try:
         app()
-    except (ValueError, OSError, FloatingPointError) as error:
-        Console(stderr=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+        words = str(error) or "there is not enough memory for this"
+        Console(stderr=True).print(f"[red]Error:[/red] {escape(words)}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

@@ -14,7 +14,7 @@ from bpkernel.figures import learning_curve
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import SGD, Adam
 from bpkernel.results import History
-from bpkernel.tables import Categories, Encoding, TableError, looks_like_classes, refuse_missing
+from bpkernel.tables import Categories, Encoding, TableError, is_number, labels, looks_like_classes, refuse_missing
 
 # loss: (for classification?, output activation)
 OUTPUTS = {
@@ -23,6 +23,9 @@ OUTPUTS = {
     "squared_error": (False, "identity"),
     "poisson": (False, "exp"),
 }
+
+
+LEAST_OF_A_CLASS = 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Model:
         y = self.net.predict(self.encoding.X(frame)) if y is None else y
         true, predicted = frame[self.encoding.target.name], self.encoding.predictions(y)
         if self.encoding.classify:
-            return float(accuracy_score(true.astype(str), predicted.astype(str)))
+            return float(accuracy_score(labels(true), predicted.astype(str)))
+        if not is_number(true) or len(true) < 2:
+            raise TableError("R² needs two or more rows whose target is a number")
         return float(r2_score(true, predicted))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -104,16 +109,23 @@ class Splits:
         """Drawn at random from the seed; each class in proportion where it classifies."""
 
         def split(rows: pd.DataFrame, fraction: float) -> Any:
-            classes = rows[target].astype(str) if classify else None
+            classes = labels(rows[target]) if classify else None
             return train_test_split(rows, test_size=fraction, random_state=options.seed, stratify=classes)
 
         if options.test_fraction + options.validation_fraction >= 1:
             raise TableError("the test and validation fractions must leave rows to train on: their sum must be below 1")
+        if classify:
+            counts = labels(frame[target]).value_counts()
+            if counts.min() < LEAST_OF_A_CLASS:
+                raise TableError(
+                    f"class {counts.idxmin()!r} of {target} has {counts.min()} of {len(frame)} rows; to be split for training, "
+                    f"validation and test a class needs at least {LEAST_OF_A_CLASS}: drop its rows, or merge it with another"
+                )
         try:
             rest, test = split(frame, options.test_fraction)
             train, validation = split(rest, options.validation_fraction / (1 - options.test_fraction))
         except ValueError as error:
-            raise TableError(f"{len(frame)} rows cannot be split for training, validation and test: {error}") from None
+            raise TableError(f"{len(frame)} rows are too few to be split for training, validation and test: {error}") from None
         return cls(train, validation, test)
 
 
@@ -127,7 +139,7 @@ class Run:
         self.options = options
         classify, loss = self._task(frame[target])
         self.splits = Splits.of(frame, target, classify, options)
-        encoding = Encoding.learn(self.splits.train, target, classify, standardise_target=loss == "squared_error")
+        encoding = Encoding.learn(frame, target, classify, loss == "squared_error", self.splits.train.index)
         n_out = len(encoding.target.values) if isinstance(encoding.target, Categories) else 1
         if classify and n_out < 2:
             raise TableError(f"the target {target} has only one class")
@@ -159,8 +171,8 @@ class Run:
             raise TableError(
                 f"loss {loss} is not for {kind}; use {' or '.join(k for k, v in OUTPUTS.items() if v[0] == classify)}"
             )
-        if loss == "poisson" and (target.to_numpy(float) < 0).any():
-            raise TableError(f"loss poisson is for counts: the target {target.name} has negative values")
+        if loss == "poisson" and (not is_number(target) or (target.to_numpy(float) < 0).any()):
+            raise TableError(f"loss poisson is for counts: the target {target.name} is text, or has negative values")
         return classify, loss
 
     def train(self, progress: bool) -> bool:
@@ -190,10 +202,10 @@ class Run:
 
     def write(self, folder: Path, title: str) -> tuple[Path, Path | None]:
         """Save the model and draw the learning curve; None for that if no epoch ended."""
-        folder.mkdir(parents=True, exist_ok=True)
         model, curve = folder / "model.safetensors", folder / "learning_curve.png"
         self.model.save(model)
         if not self.history.validation_score:
+            curve.unlink(missing_ok=True)  # one of an earlier run would not be this model's
             return model, None
         whole = min(len(self.history.loss), len(self.history.validation_score))
         for name in ("loss", "validation_loss", "validation_score"):  # an interrupted epoch may be half told

@@ -22,7 +22,8 @@ def learning_curve(history: History, title: str, loss: str, score: str) -> bytes
     below.plot(epochs, history.validation_score, "--", color="#d94801", marker=marker, label="validation")
     below.set_ylabel(f"validation {score}")
     below.set_xlabel("epoch")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    below.set_xlim(0.5, len(history.loss) + 0.5)
     for axes in (above, below):
         axes.grid(alpha=0.3)
         if history.best_epoch is not None:

@@ -42,8 +42,11 @@ class Optimizer:
     _state: np.ndarray  # (2, n_params)
     _steps: np.ndarray  # (1,), the steps made so far, counted by the kernels
 
+    def __post_init__(self) -> None:
+        self._check()
+
     def _check(self) -> None:
-        raise NotImplementedError
+        """Raise ValueError or TypeError unless every setting is in its range."""
 
     def settings(self, dtype: np.dtype) -> np.ndarray:
         """The settings as the kernels take them, (COEFFICIENTS,) float64.
@@ -124,9 +127,6 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
 
-    def __post_init__(self) -> None:
-        self._check()
-
     def _check(self) -> None:
         _between("learning_rate", self.learning_rate, 0, math.inf, "greater than 0")
         _between("momentum", self.momentum, 0, 1, "from 0 up to but not including 1", with_low=True)
@@ -177,9 +177,6 @@ class Adam(Optimizer):
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        self._check()
 
     def _check(self) -> None:
         _between("learning_rate", self.learning_rate, 0, math.inf, "greater than 0")

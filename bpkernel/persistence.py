@@ -15,8 +15,16 @@ FORMAT = "bpkernel 1"
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all: beside its place first, then into it."""
-    path = Path(path)
+    """Write a file whole or not at all: beside its place first, then into it.
+
+    A link is followed to its file; what is there and is no file, such as a pipe, is written into as it is.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name} into")
     beside = path.with_name(f".{uuid.uuid4().hex}")
     try:
         with open(beside, "xb") as file:

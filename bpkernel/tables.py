@@ -1,6 +1,6 @@
 """Floor 5: tables of real data, and their way into the numbers of a net and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ DATASETS: dict[str, Callable[..., Any]] = {
     "breast_cancer": sklearn.datasets.load_breast_cancer,
     "diabetes": sklearn.datasets.load_diabetes,
 }
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": pd.read_csv,
-    ".parquet": pd.read_parquet,
-    ".pq": pd.read_parquet,
+READERS: dict[str, Callable[[Path, list[str]], pd.DataFrame]] = {
+    ".csv": lambda path, texts: pd.read_csv(path, dtype=dict.fromkeys(texts, str)),
+    ".parquet": lambda path, texts: pd.read_parquet(path),
+    ".pq": lambda path, texts: pd.read_parquet(path),
 }
 
 MOST_CATEGORIES = 100  # a column of text with more is a name or a number rather than a category
@@ -39,17 +39,17 @@ def dataset(name: str) -> tuple[pd.DataFrame, str]:
     return frame, target
 
 
-def read(path: Path) -> pd.DataFrame:
-    """A table from a CSV or Parquet file."""
+def read(path: Path, texts: Sequence[str] = ()) -> pd.DataFrame:
+    """A table from a CSV or Parquet file; the columns `texts` are text even where they look like numbers."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise TableError(f"{path} is neither of {', '.join(READERS)}, nor one of the data sets {', '.join(DATASETS)}")
+        raise TableError(f"{path} is not a table: its name must end in {', '.join(READERS)}")
     if not path.is_file():
-        raise TableError(f"there is no file {path}")
+        raise TableError(f"there is no file {path}" + (": it is a folder" if path.is_dir() else ""))
     try:
-        frame = reader(path)
+        frame = reader(path, list(texts))
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise TableError(f"{path} cannot be read: {error}") from None
+        raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     if frame.empty:
         raise TableError(f"{path} holds no rows")
     frame.columns = frame.columns.map(str)
@@ -73,7 +73,7 @@ def refuse_missing(frame: pd.DataFrame) -> None:
             found.append(f"{name}: {int(wrong.sum())} of {len(column)}, in {_rows(wrong)}")
     if found:
         raise TableError(
-            "there are missing or infinite values; fill them, drop their rows, or drop the column with --drop\n  "
+            "there are missing or infinite values; fill them, drop their rows, or train without the column (--drop)\n  "
             + "\n  ".join(found)
         )
 
@@ -94,11 +94,9 @@ class Number:
 
     def encode(self, column: pd.Series) -> np.ndarray:
         """(n, 1)."""
-        try:
-            values = column.to_numpy(float)
-        except (TypeError, ValueError):
-            raise TableError(f"column {self.name} must hold numbers, as it did in training") from None
-        return (values[:, np.newaxis] - self.mean) / self.scale
+        if not is_number(column):
+            raise TableError(f"column {self.name} must hold numbers, as it did in training")
+        return (column.to_numpy(float)[:, np.newaxis] - self.mean) / self.scale
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `encode`."""
@@ -114,8 +112,8 @@ class Categories:
 
     @classmethod
     def learn(cls, column: pd.Series) -> "Categories":
-        """From the training rows."""
-        values = sorted(set(column.astype(str)))
+        """From all rows: which categories there are is no secret of the test rows."""
+        values = sorted(set(labels(column)), key=lambda label: (len(label), label) if is_number(column) else (0, label))
         if len(values) > MOST_CATEGORIES:
             raise TableError(
                 f"column {column.name} is text with {len(values)} different values, such as {values[0]!r} and "
@@ -125,10 +123,11 @@ class Categories:
 
     def codes(self, column: pd.Series) -> np.ndarray:
         """The place of each value among the categories, (n,)."""
-        codes = pd.Index(self.values).get_indexer(pd.Index(column.astype(str)))
+        texts = labels(column)
+        codes = pd.Index(self.values).get_indexer(pd.Index(texts))
         unknown = pd.Series(codes < 0)
         if unknown.any():
-            values = sorted(set(column.astype(str)[unknown.to_numpy()]))
+            values = sorted(set(texts[unknown.to_numpy()]))
             raise TableError(
                 f"column {self.name} has values that were not there in training: {', '.join(map(repr, values[:5]))} "
                 f"({_rows(unknown)}); known are {', '.join(map(repr, self.values[:10]))}"
@@ -138,6 +137,13 @@ class Categories:
     def encode(self, column: pd.Series) -> np.ndarray:
         """(n, n_categories), one-hot."""
         return np.eye(len(self.values))[self.codes(column)]
+
+
+def labels(column: pd.Series) -> pd.Series:
+    """The text of each category or class; whole numbers alike whether they came as 1 or as 1.0."""
+    if pd.api.types.is_float_dtype(column) and (column == np.floor(column)).all():
+        column = column.astype(np.int64)
+    return column.astype(str)
 
 
 def is_number(column: pd.Series) -> bool:
@@ -163,17 +169,24 @@ class Encoding:
     target: Number | Categories
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame, target: str, classify: bool, standardise_target: bool) -> "Encoding":
-        """From the training rows of a table without missing values."""
+    def learn(
+        cls, frame: pd.DataFrame, target: str, classify: bool, standardise_target: bool, training_rows: pd.Index
+    ) -> "Encoding":
+        """From a table without missing values: categories from all rows, means and scales from the training rows."""
         columns = [column for name, column in frame.items() if name != target]
         if not columns:
             raise TableError(f"there is no column but the target {target}")
-        features = [Number.learn(c) if is_number(c) else Categories.learn(c) for c in columns]
+        features = [Number.learn(c[training_rows]) if is_number(c) else Categories.learn(c) for c in columns]
         if classify:
             return cls(features, Categories.learn(frame[target]))
         if not is_number(frame[target]):
             raise TableError(f"the target {target} is text, which cannot be regressed on; use --task classification")
-        return cls(features, Number.learn(frame[target]) if standardise_target else Number(target, 0.0, 1.0))
+        return cls(features, Number.learn(frame.loc[training_rows, target]) if standardise_target else Number(target, 0.0, 1.0))
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns that are text, though a file may write them as numbers."""
+        return [feature.name for feature in self.features if isinstance(feature, Categories)]
 
     @property
     def classify(self) -> bool:

@@ -152,13 +152,16 @@ BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"
     ("arguments", "message"),
     [
         (["train", "none.csv", "--target", "t"], "there is no file none.csv"),
-        (["train", "nothing"], "nor one of the data sets digits"),
+        (["train", "nothing"], "nor one of digits, iris"),
         (["train", "bad.csv"], "name the column to predict, one of a, b, t"),
         (["train", "bad.csv", "--target", "z"], "there is no column 'z'; the columns are 'a', 'b', 't'"),
         (["train", "bad.csv", "--target", "t"], "a: 1 of 3, in row 3"),
         (["train", "bad.csv", "--target", "t", "--drop", "q"], "there is no column 'q'"),
-        (["train", "tiny.csv", "--target", "t"], "cannot be split"),
-        (["train", "iris", "--hidden", "ten"], "whole numbers with commas between"),
+        (["train", "tiny.csv", "--target", "t"], "class '0' of t has 1 of 2 rows"),
+        (["train", "iris", "--hidden", "ten"], "whole numbers of at least 1 with commas between"),
+        (["train", "iris", "--hidden", "100,,50"], "whole numbers of at least 1 with commas between"),
+        (["train", "iris", "--hidden", "100000000000000000000000"], "which no memory holds"),
+        (["train", "iris", "--loss", "poisson", "--task", "regression"], "is for counts"),
         (["train", "iris", "--hidden", "-5"], "at least 1"),
         (["train", "iris", "--epochs", "0"], "epochs"),
         (["train", "iris", "--learning-rate", "-1"], "learning_rate"),
@@ -168,7 +171,7 @@ BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"
         (["train", "iris", "--loss", "binary_cross_entropy"], "use cross_entropy"),
         (["train", "iris", "--dtype", "float16"], "float32, float64"),
         (["train", "iris", "--test-fraction", "0.8", "--validation-fraction", "0.5"], "below 1"),
-        (["train", "iris", "--output", "bad.csv"], "bad.csv"),
+        (["train", "iris", "--output", "bad.csv"], "cannot write into the folder bad.csv"),
         (["predict", "none", "bad.csv"], "there is no file 'none'"),
         (["predict", "bad.csv", "bad.csv"], "is not a net"),
         (["predict", "net", "bad.csv"], "was not saved by 'bpkernel train'"),
@@ -187,6 +190,30 @@ def test_mistakes_are_told_in_words(call, arguments, message):
     assert message in " ".join((out + err).replace("│", " ").split())
     assert "Traceback" not in out + err
     assert sorted(Path().iterdir()) == before
+
+
+def test_brackets_in_names_are_no_markup(call):
+    frame, target = tables.dataset("iris")
+    frame.rename(columns={target: "[/x]"}).to_csv("t[bold].csv", index=False)
+    status, out, _ = call("train", "t[bold].csv", "--target", "[/x]", "--epochs", 2, "--output", "o[red]x")
+    assert status == 0
+    assert "→ [/x]" in out
+    assert "bpkernel predict 'o[red]x/model.safetensors' DATA.csv" in out
+    assert call("predict", "o[red]x/model.safetensors", "t[bold].csv", "--output", "p[x].csv")[0] == 0
+    assert Path("p[x].csv").exists()
+
+
+def test_targets_that_cannot_be_scored_do_no_harm(call):
+    frame, target = tables.dataset("diabetes")
+    frame.to_csv("t.csv", index=False)
+    assert call("train", "t.csv", "--target", target, "--epochs", 2)[0] == 0
+    frame[:5].assign(target=["a"] * 5).to_csv("text.csv", index=False)
+    frame[:5].assign(target=[1, 2, np.nan, 3, 4]).to_csv("missing.csv", index=False)
+    frame[:1].to_csv("one.csv", index=False)
+    for name in ("text", "missing", "one"):
+        status, out, _ = call("predict", "runs/t/model.safetensors", f"{name}.csv")
+        assert status == 0
+        assert "not scored" in out
 
 
 def test_help_is_complete_with_an_example_each(call):

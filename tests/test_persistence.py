@@ -48,6 +48,22 @@ def test_a_failed_write_leaves_the_old_file(net, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["net"]
 
 
+def test_links_are_followed_and_pipes_written_into(net, tmp_path):
+    net.save(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    net.weights[0][:] = 0
+    net.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert not bp.MLP.load(tmp_path / "real").weights[0].any()
+    persistence.write_atomically(os.devnull, b"x")
+    assert not os.path.isfile(os.devnull)
+
+
+def test_a_folder_that_is_not_there_is_told(net, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        net.save(tmp_path / "none" / "net")
+
+
 def test_metadata_may_not_take_the_keys_of_the_net(net, tmp_path):
     for metadata in ({"net": 1}, {"format": "x"}, [1]):
         with pytest.raises(ValueError, match="metadata must be a dictionary"):

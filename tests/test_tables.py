@@ -23,7 +23,7 @@ def frame():
 
 
 def test_numbers_are_standardised_and_text_is_one_hot(frame):
-    encoding = Encoding.learn(frame, "kind", classify=True, standardise_target=False)
+    encoding = Encoding.learn(frame, "kind", True, False, frame.index)
     X = encoding.X(frame)
     assert X.shape == (4, 4 + 3)
     np.testing.assert_allclose(X[:, :3].mean(axis=0), 0, atol=1e-15)
@@ -38,7 +38,7 @@ def test_numbers_are_standardised_and_text_is_one_hot(frame):
 
 
 def test_an_encoding_survives_json(frame):
-    encoding = Encoding.learn(frame, "length", classify=False, standardise_target=True)
+    encoding = Encoding.learn(frame, "length", False, True, frame.index)
     again = Encoding.from_json(encoding.to_json())
     assert again == encoding
     np.testing.assert_allclose(again.predictions(again.T(frame)[:, None]), frame["length"])
@@ -52,7 +52,7 @@ def test_missing_and_infinite_values_are_told_all_at_once(frame):
 
 
 def test_what_the_model_does_not_know_is_told(frame):
-    encoding = Encoding.learn(frame, "kind", classify=True, standardise_target=False)
+    encoding = Encoding.learn(frame, "kind", True, False, frame.index)
     with pytest.raises(TableError, match="lacks columns that the model was trained on: length, colour"):
         encoding.X(frame.drop(columns=["length", "colour"]))
     with pytest.raises(TableError, match=r"not there in training: 'pink' \(row 2\); known are 'blue', 'green', 'red'"):
@@ -62,12 +62,35 @@ def test_what_the_model_does_not_know_is_told(frame):
 
 
 def test_columns_that_are_neither_are_refused(frame):
-    learn = {"target": "kind", "classify": True, "standardise_target": False}
     with pytest.raises(TableError, match="make it numbers or text, or drop it with --drop 'day'"):
-        Encoding.learn(frame.assign(day=pd.date_range("2026-01-01", periods=4)), **learn)
+        Encoding.learn(frame.assign(day=pd.date_range("2026-01-01", periods=4)), "kind", True, False, frame.index)
     many = pd.DataFrame({"name": [f"n{i}" for i in range(200)], "kind": ["a", "b"] * 100})
     with pytest.raises(TableError, match="text with 200 different values"):
-        Encoding.learn(many, **learn)
+        Encoding.learn(many, "kind", True, False, many.index)
+
+
+def test_means_are_learnt_from_the_training_rows_and_categories_from_all(frame):
+    encoding = Encoding.learn(frame, "length", False, True, frame.index[:2])
+    assert encoding.target == tables.Number("length", 1.5, 0.5)
+    assert encoding.features[3].values == ["blue", "green", "red"]
+
+
+def test_classes_are_the_same_whether_whole_or_floating(frame):
+    encoding = Encoding.learn(frame, "count", True, False, frame.index)
+    assert encoding.target.values == ["1", "2"]
+    for same in (frame, frame.assign(count=frame["count"].astype(float)), frame.assign(count=["1", "1", "2", "2"])):
+        assert encoding.T(same).tolist() == [0, 0, 1, 1]
+
+
+def test_numbers_are_not_dates_nor_text(frame):
+    encoding = Encoding.learn(frame, "kind", True, False, frame.index)
+    with pytest.raises(TableError, match="length is of datetime64"):
+        encoding.X(frame.assign(length=pd.date_range("2026-01-01", periods=4)))
+
+
+def test_text_that_looks_like_numbers_stays_text(tmp_path):
+    (tmp_path / "t.csv").write_text("zip,x\n01,1\n1,2\n")
+    assert tables.read(tmp_path / "t.csv", ["zip", "not there"])["zip"].tolist() == ["01", "1"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +112,7 @@ def test_data_sets_are_whole(name):
 def test_files_that_cannot_be_read_are_told(tmp_path):
     for name, content, message in [
         ("none.csv", None, "there is no file"),
-        ("table.xlsx", b"", "neither of .csv"),
+        ("table.xlsx", b"", "must end in .csv"),
         ("empty.csv", b"", "cannot be read"),
         ("header.csv", b"a,b\n", "holds no rows"),
         ("ragged.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read"),
