@@ -167,7 +167,7 @@ def _table(data: str, target: str | None, drop: list[str]) -> tuple[Any, str, st
 
 def _results(run: experiment.Run, folder: Path, name: str) -> None:
     model, history = run.model, run.history
-    figures = Table("rows", model.score_name, f"mean {model.net.loss_name}")
+    figures = Table("rows", model.score_name, f"loss ({model.net.loss_name})")
     for part in ("train", "validation", "test"):
         rows = getattr(run.splits, part)
         loss = model.net.loss(model.encoding.X(rows), model.encoding.T(rows))

@@ -16,9 +16,10 @@ def learning_curve(history: History, title: str, loss: str, score: str) -> bytes
     marker = "o" if len(history.loss) == 1 else None
     above.plot(epochs, history.loss, "-", color="#08519c", marker=marker, label="training")
     above.plot(epochs, history.validation_loss, "--", color="#d94801", marker=marker, label="validation")
-    if min(*history.loss, *history.validation_loss) > 0:
+    losses = (*history.loss, *history.validation_loss)
+    if max(losses) > 10 * min(losses) > 0:
         above.set_yscale("log")
-    above.set_ylabel(f"mean {loss.replace('_', ' ')}")
+    above.set_ylabel(f"loss ({loss.replace('_', ' ')})")
     below.plot(epochs, history.validation_score, "--", color="#d94801", marker=marker, label="validation")
     below.set_ylabel(f"validation {score}")
     below.set_xlabel("epoch")
