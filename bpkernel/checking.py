@@ -100,9 +100,8 @@ SLOPE_TERMS: dict[str, Callable[[Any, Any], Any]] = {  # of ∂E/∂y_k
     "binary_cross_entropy": lambda y, t: t / y + (1 - t) / (1 - y),
     "poisson": lambda y, t: 1 + t / y,
 }
-G_PRIME_TERMS: dict[
-    str, Callable[[Any], Any]
-] = {  # of g'(a) in terms of z = g(a); for softmax what stands before ∂E/∂y_j + Σ_k y_k ∂E/∂y_k
+# of g'(a) in terms of z = g(a); for softmax what stands before ∂E/∂y_j + Σ_k y_k ∂E/∂y_k
+G_PRIME_TERMS: dict[str, Callable[[Any], Any]] = {
     "identity": np.ones_like,
     "logistic": lambda z: z * (1 + z),
     "tanh": lambda z: 1 + z * z,

@@ -197,7 +197,8 @@ def predict(
     """
     trained = experiment.Model.load(model)
     frame = tables.read(data, trained.encoding.texts)
-    text = trained.predict(frame).to_csv(index=False)
+    y = trained.outputs(frame)
+    text = trained.predict(frame, y).to_csv(index=False)
     if str(output) == "-":
         print(text, end="")
         return
@@ -207,7 +208,7 @@ def predict(
     if target in frame.columns:
         try:
             tables.refuse_missing(frame[[target]])
-            out.print(f"{trained.score_name} {trained.score(frame):.4f}")
+            out.print(f"{trained.score_name} {trained.score(frame, y):.4f}")
         except ValueError as error:
             out.print(f"not scored: {str(error).splitlines()[0]}", markup=False, soft_wrap=True)
 

@@ -54,6 +54,7 @@ def switch(functions: Sequence[Callable[..., Any]]) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             index, packed = values
+            inner = result(*arguments.types)
             unpacked = [builder.extract_value(packed, i) for i in range(len(arguments))]
             end = builder.append_basic_block("end")
             unknown = builder.append_basic_block("unknown")
@@ -63,7 +64,6 @@ def switch(functions: Sequence[Callable[..., Any]]) -> Any:
                 block = builder.append_basic_block(function.__name__)
                 branch.add_case(llvmlite.ir.Constant(index.type, number), block)
                 builder.position_at_end(block)
-                inner = result(*arguments.types)
                 compiled = context.compile_subroutine(builder, function, inner, flags=_flags(), caching=False)
                 value = context.call_internal(builder, compiled.fndesc, inner, unpacked)
                 results.append((value, builder.block))  # a function may end in another block than it began in

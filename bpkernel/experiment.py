@@ -23,9 +23,7 @@ OUTPUTS = {
     "squared_error": (False, "identity"),
     "poisson": (False, "exp"),
 }
-
-
-LEAST_OF_A_CLASS = 3
+LEAST_OF_A_CLASS = 3  # rows
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Model:
 
     def score(self, frame: pd.DataFrame, y: np.ndarray | None = None) -> float:
         """Accuracy, or R²; `y` are the outputs of the net where they are there already."""
-        y = self.net.predict(self.encoding.X(frame)) if y is None else y
+        y = self.outputs(frame) if y is None else y
         true, predicted = frame[self.encoding.target.name], self.encoding.predictions(y)
         if self.encoding.classify:
             return float(accuracy_score(labels(true), predicted.astype(str)))
@@ -71,9 +69,13 @@ class Model:
             raise TableError("R² needs two or more rows whose target is a number")
         return float(r2_score(true, predicted))
 
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """A table of predictions, and of each class's probability where it classifies."""
-        y = self.net.predict(self.encoding.X(frame))
+    def outputs(self, frame: pd.DataFrame) -> np.ndarray:
+        """The outputs y of the net, (n_rows, n_outputs)."""
+        return self.net.predict(self.encoding.X(frame))
+
+    def predict(self, frame: pd.DataFrame, y: np.ndarray | None = None) -> pd.DataFrame:
+        """A table of predictions, and of each class's probability where it classifies; `y` as in `score`."""
+        y = self.outputs(frame) if y is None else y
         table = pd.DataFrame({"prediction": self.encoding.predictions(y)}, index=frame.index)
         if isinstance(self.encoding.target, Categories):
             for name, column in zip(self.encoding.target.values, self.encoding.probabilities(y).T, strict=True):
@@ -87,8 +89,7 @@ class Model:
     @classmethod
     def load(cls, path: Path) -> "Model":
         """What `save` wrote; ValueError if it is a net without a table's encoding."""
-        net = MLP.load(path)
-        _, metadata = persistence.load(path)
+        net, metadata = MLP.load_with_metadata(path)
         try:
             encoding = Encoding.from_json(metadata["table"])
         except (KeyError, TypeError):

@@ -255,8 +255,8 @@ class MLP:
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
         """Write the net to a safetensors file, whole or not at all (needs the extra `save`).
 
-        `metadata` may hold anything that JSON can, to be read with `bpkernel.persistence.load`, under any keys but "net"
-        and "format", which raise ValueError.
+        `metadata` may hold anything that JSON can, to be read with `load_with_metadata`, under any keys but "net" and
+        "format", which raise ValueError.
         The state of an optimizer is not part of a net.
         """
         tensors = {}
@@ -272,6 +272,11 @@ class MLP:
 
         Raises FileNotFoundError if there is no such file, ValueError if it is no such net or damaged.
         """
+        return cls.load_with_metadata(path)[0]
+
+    @classmethod
+    def load_with_metadata(cls, path: str | os.PathLike[str]) -> tuple["MLP", dict[str, Any]]:
+        """Read a net and the metadata that it was saved with; raises what `load` does."""
         tensors, metadata = persistence.load(path)
         try:
             sizes = metadata["net"]["layer_sizes"]
@@ -289,7 +294,7 @@ class MLP:
             raise ValueError(f"{str(path)!r} does not hold a net: {error}") from None
         for l, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
             w[:], b[:] = tensors[f"weights.{l}"], tensors[f"biases.{l}"]
-        return net
+        return net, metadata
 
     def _architecture(self) -> dict[str, Any]:
         return {
