@@ -1,31 +1,35 @@
 """Floor 1: the activations g.  To add one, write a class as below and name it in ACTIVATIONS.
 
-Each works on the units of one layer for one sample, as 1-D arrays of one length and dtype:
+Each works in place on 1-D arrays of one length and dtype:
 
-    g(a, z)              z_j ← g(a_j)
-    pull_back(a, z, d)   d_j ← ∂E/∂a_j from d_j = ∂E/∂z_j, that is g'(a_j) d_j; for softmax, the full Jacobian
+    g(z)              z_j ← g(z_j), where z_j is a_j before
+    pull_back(z, d)   d_j ← ∂E/∂a_j from d_j = ∂E/∂z_j, that is g'(a_j) d_j with g' told by z; for softmax, the full Jacobian
 
-The functions are plain Python that Numba compiles; `one = a.dtype.type(1)` keeps float32 arithmetic in float32.
+`elementwise` says that one unit does not depend on the others: then the arrays may hold the units of many samples.
+The functions are plain Python that Numba compiles; `one = z.dtype.type(1)` keeps float32 arithmetic in float32.
 """
 
-import math
 from typing import Any
 
-from bpkernel.compiler import switch
+from numba import types
+
+from bpkernel.compiler import by_address
+from bpkernel.elementary import exp, logistic, tanh
+from bpkernel.tiles import vector
 
 
 class Identity:
     name = "identity"
     values = "real"
     hidden = True
+    elementwise = True
 
     @staticmethod
-    def g(a: Any, z: Any) -> None:
-        for j in range(a.size):
-            z[j] = a[j]
+    def g(z: Any) -> None:
+        pass
 
     @staticmethod
-    def pull_back(a: Any, z: Any, d: Any) -> None:
+    def pull_back(z: Any, d: Any) -> None:
         pass
 
 
@@ -33,17 +37,17 @@ class Logistic:
     name = "logistic"
     values = "probability"
     hidden = True
+    elementwise = True
 
     @staticmethod
-    def g(a: Any, z: Any) -> None:
-        one = a.dtype.type(1)
-        for j in range(a.size):
-            z[j] = one / (one + math.exp(-a[j]))
+    def g(z: Any) -> None:
+        for j in range(z.size):
+            z[j] = logistic(z[j])
 
     @staticmethod
-    def pull_back(a: Any, z: Any, d: Any) -> None:
-        one = a.dtype.type(1)
-        for j in range(a.size):
+    def pull_back(z: Any, d: Any) -> None:
+        one = z.dtype.type(1)
+        for j in range(z.size):
             d[j] *= z[j] * (one - z[j])
 
 
@@ -51,16 +55,17 @@ class Tanh:
     name = "tanh"
     values = "real"
     hidden = True
+    elementwise = True
 
     @staticmethod
-    def g(a: Any, z: Any) -> None:
-        for j in range(a.size):
-            z[j] = math.tanh(a[j])
+    def g(z: Any) -> None:
+        for j in range(z.size):
+            z[j] = tanh(z[j])
 
     @staticmethod
-    def pull_back(a: Any, z: Any, d: Any) -> None:
-        one = a.dtype.type(1)
-        for j in range(a.size):
+    def pull_back(z: Any, d: Any) -> None:
+        one = z.dtype.type(1)
+        for j in range(z.size):
             d[j] *= one - z[j] * z[j]
 
 
@@ -68,44 +73,47 @@ class ReLU:
     name = "relu"
     values = "real"
     hidden = True
+    elementwise = True
 
     @staticmethod
-    def g(a: Any, z: Any) -> None:
-        zero = a.dtype.type(0)
-        for j in range(a.size):
-            z[j] = zero if a[j] < zero else a[j]  # in this order a NaN stays a NaN
+    def g(z: Any) -> None:
+        zero = z.dtype.type(0)
+        for j in range(z.size):
+            z[j] = zero if z[j] < zero else z[j]  # in this order a NaN stays a NaN
 
     @staticmethod
-    def pull_back(a: Any, z: Any, d: Any) -> None:
-        zero = a.dtype.type(0)
-        for j in range(a.size):
-            d[j] = d[j] if a[j] > zero else zero
+    def pull_back(z: Any, d: Any) -> None:
+        zero = z.dtype.type(0)
+        for j in range(z.size):
+            d[j] = d[j] if z[j] > zero else zero
 
 
 class Softmax:
     name = "softmax"
     values = "probability"
     hidden = False
+    elementwise = False
 
     @staticmethod
-    def g(a: Any, z: Any) -> None:
-        largest = a[0]
-        for j in range(1, a.size):
-            largest = max(largest, a[j])
-        total = a.dtype.type(0)
-        for j in range(a.size):
-            z[j] = math.exp(a[j] - largest)
+    def g(z: Any) -> None:
+        largest = z[0]
+        for j in range(1, z.size):
+            largest = max(largest, z[j])
+        total = z.dtype.type(0)
+        for j in range(z.size):
+            z[j] = exp(z[j] - largest)
+        for j in range(z.size):
             total += z[j]
-        for j in range(a.size):
+        for j in range(z.size):
             z[j] /= total
 
     @staticmethod
-    def pull_back(a: Any, z: Any, d: Any) -> None:
+    def pull_back(z: Any, d: Any) -> None:
         # Σ_k ∂z_k/∂a_j d_k with ∂z_k/∂a_j = z_k (δ_kj - z_j), which is z_j (d_j - Σ_k z_k d_k)
-        mean = a.dtype.type(0)
-        for j in range(a.size):
+        mean = z.dtype.type(0)
+        for j in range(z.size):
             mean += z[j] * d[j]
-        for j in range(a.size):
+        for j in range(z.size):
             d[j] = z[j] * (d[j] - mean)
 
 
@@ -113,22 +121,23 @@ class Exp:
     name = "exp"
     values = "positive"
     hidden = False
+    elementwise = True
 
     @staticmethod
-    def g(a: Any, z: Any) -> None:
-        for j in range(a.size):
-            z[j] = math.exp(a[j])
+    def g(z: Any) -> None:
+        for j in range(z.size):
+            z[j] = exp(z[j])
 
     @staticmethod
-    def pull_back(a: Any, z: Any, d: Any) -> None:
-        for j in range(a.size):
+    def pull_back(z: Any, d: Any) -> None:
+        for j in range(z.size):
             d[j] *= z[j]
 
 
 ACTIVATIONS: tuple[type[Any], ...] = (Identity, Logistic, Tanh, ReLU, Softmax, Exp)
 
-CODES = {activation.name: code for code, activation in enumerate(ACTIVATIONS)}
+BY_NAME = {activation.name: activation for activation in ACTIVATIONS}
 HIDDEN = tuple(activation.name for activation in ACTIVATIONS if activation.hidden)
 
-activate = switch([activation.g for activation in ACTIVATIONS])
-pull_back = switch([activation.pull_back for activation in ACTIVATIONS])
+activate, address_of_g = by_address(lambda real: types.none(vector(real)))
+pull_back, address_of_pull_back = by_address(lambda real: types.none(vector(real), vector(real)))

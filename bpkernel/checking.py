@@ -15,7 +15,7 @@ import numpy as np
 
 from bpkernel import reference
 from bpkernel.activations import HIDDEN
-from bpkernel.losses import LOSS_CODES, LOSSES, outputs_for
+from bpkernel.losses import BY_NAME, outputs_for
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import SGD, Adam, Optimizer
 from bpkernel.results import Backprop
@@ -60,7 +60,7 @@ def cases(dtypes: tuple[str, ...] = DTYPES) -> Iterator[Case]:
     All but the softmax of a single unit, always 1, under binary_cross_entropy: its log(1 - y) is of 0, which counts as
     the smallest number of the dtype, another for kernel and reference.
     """
-    for dtype, loss, sizes in itertools.product(dtypes, LOSS_CODES, SHAPES):
+    for dtype, loss, sizes in itertools.product(dtypes, BY_NAME, SHAPES):
         for output in outputs_for(loss):
             if (sizes[-1], output, loss) == (1, "softmax", "binary_cross_entropy"):
                 continue
@@ -139,7 +139,7 @@ def compare(case: Case, seed: int = 0) -> Iterator[Finding]:
             yield finding("g      z", z[l], z_exact, np.abs(z_exact), FUNCTION)
 
     g = case.output_activation
-    canonical = LOSSES[LOSS_CODES[case.loss]].canonical == g
+    canonical = BY_NAME[case.loss].canonical == g
     y = z_exact if canonical else z[-1]  # with the canonical activation the kernel takes E from a, not from y
     error = sum(reference.error(case.loss, y_n, t_n) for y_n, t_n in zip(y.tolist(), targets.tolist(), strict=True))
     terms = ((1 + abs(a[-1]) + abs(y) + abs(targets)) ** 2).sum()

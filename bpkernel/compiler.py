@@ -1,15 +1,15 @@
-"""Floor 0: how a kernel is compiled, cached on disk, and chosen at run time from a table."""
+"""Floor 0: how a kernel is compiled, cached on disk, and called by its address."""
 
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import llvmlite.ir
 import numba
-from numba.core import caching, compiler, types
+import numpy as np
+from numba.core import caching, compiler
 from numba.core.cpu_options import FastMathOptions
 from numba.extending import intrinsic
 from numba.misc.appdirs import user_cache_dir
@@ -25,71 +25,74 @@ if numba.config.DISABLE_JIT:
     raise ImportError("bpkernel is compiled by Numba and cannot do without: unset NUMBA_DISABLE_JIT")
 
 
-def kernel(function: Function | None = None, *, parallel: bool = False) -> Any:
+def kernel(function: Function | None = None, *, parallel: bool = False, entry: bool = False) -> Any:
     """Compile a function with the project's one set of Numba flags, and cache the result on disk.
 
-    `parallel=True` runs the function's `prange` loops on all threads.  Kernels release the GIL, and divide by zero
-    as NumPy does (Inf or NaN, no exception: a branch that may raise keeps a loop from being vectorised).
+    `parallel=True` runs the function's `prange` loops on all threads; `entry=True` is for those that Python calls, which
+    the others are not made for.  Kernels release the GIL, and divide by zero as NumPy does (Inf or NaN, no exception: a
+    branch that may raise keeps a loop from being vectorised).
     """
     if function is None:
-        return lambda function: kernel(function, parallel=parallel)
-    compiled = numba.njit(fastmath=FASTMATH, error_model="numpy", nogil=True, parallel=parallel)(function)
+        return lambda function: kernel(function, parallel=parallel, entry=entry)
+    options: dict[str, Any] = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True, "parallel": parallel}
+    if not entry and not parallel:
+        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # a tenth of the time to compile
+    compiled = numba.njit(**options)(function)
     if CACHE_FOLDER is not None:
         compiled._cache = KernelCache(function)
     return compiled
 
 
-def switch(functions: Sequence[Callable[..., Any]]) -> Any:
-    """A compiled `call(code, arguments)` that runs `functions[code](*arguments)`; `arguments` is a tuple.
+def by_address(signature: Callable[[Any], Any]) -> tuple[Any, Callable[[Callable[..., Any], np.dtype], int]]:
+    """How kernels call functions that are chosen at run time: a compiled `call(address, arguments)`, and `address`.
 
-    It becomes one LLVM `switch` with a compiled copy of each function in its branches, so that one specialisation of
-    a kernel serves every entry of a table, and an entry is a plain Python function.  (An array of jitted functions
-    cannot be indexed at run time, and a kernel that closes over jitted functions is not cached.)
+    `address(function, dtype)` compiles a plain function by itself, or takes it from the cache, for `signature` of Numba's
+    type of the dtype.  So one specialisation of a kernel serves every entry of a table, an entry is compiled when it is
+    first needed, and only once: a kernel that calls another directly has a copy of it, optimised anew, and so has the
+    kernel that calls that one.
     """
+    compiled = {}
+
+    def address(function: Callable[..., Any], dtype: np.dtype) -> int:
+        key = function, dtype
+        if key not in compiled:
+            dispatcher = kernel(function)
+            arguments = signature(numba.from_dtype(dtype)).args
+            dispatcher.compile(arguments)
+            compiled[key] = dispatcher.overloads[arguments]
+        result = compiled[key]
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
 
     @intrinsic
-    def call(typing_context: Any, code: Any, arguments: Any) -> Any:
-        first = numba.njit(fastmath=FASTMATH, error_model="numpy")(functions[0])
-        result = typing_context.resolve_function_type(numba.typeof(first), arguments.types, {}).return_type
+    def call(typing_context: Any, function: Any, arguments: Any) -> Any:
+        expected = [signature(numba.types.float32), signature(numba.types.float64)]
+        matching = [s for s in expected if s.args == tuple(arguments.types)]
+        if not matching:  # it would be called with what it does not expect
+            raise numba.core.errors.TypingError(f"{arguments.types} instead of {expected[0].args}")
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            index, packed = values
-            inner = result(*arguments.types)
-            unpacked = [builder.extract_value(packed, i) for i in range(len(arguments))]
-            end = builder.append_basic_block("end")
-            unknown = builder.append_basic_block("unknown")
-            branch = builder.switch(index, unknown)
-            results = []
-            for number, function in enumerate(functions):
-                block = builder.append_basic_block(function.__name__)
-                branch.add_case(llvmlite.ir.Constant(index.type, number), block)
-                builder.position_at_end(block)
-                compiled = context.compile_subroutine(builder, function, inner, flags=_flags(), caching=False)
-                value = context.call_internal(builder, compiled.fndesc, inner, unpacked)
-                results.append((value, builder.block))  # a function may end in another block than it began in
-                builder.branch(end)
-            builder.position_at_end(unknown)
-            builder.unreachable()
-            builder.position_at_end(end)
-            if result == types.none:
-                return context.get_dummy_value()
-            chosen = builder.phi(results[0][0].type)
-            for value, block in results:
-                chosen.add_incoming(value, block)
-            return chosen
+        def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
+            chosen = matching[0]
+            pointer = context.call_conv.get_function_type(chosen.return_type, chosen.args).as_pointer()
+            unpacked = [builder.extract_value(values[1], i) for i in range(len(arguments))]
+            return context.call_conv.call_function(
+                builder, builder.inttoptr(values[0], pointer), chosen.return_type, chosen.args, unpacked
+            )[1]
 
-        return result(code, arguments), generate
+        return matching[0].return_type(numba.types.intp, arguments), generate
 
-    return call
+    return call, address
 
 
-def _flags() -> compiler.Flags:
-    """The flags of `kernel`, which a function compiled into another one does not inherit."""
+def compile_into(context: Any, builder: Any, function: Callable[..., Any], signature: Any) -> Any:
+    """A plain Python function compiled into the library being built, for an intrinsic to call.
+
+    With the flags of `kernel`, which a function compiled into another one does not inherit.
+    """
     flags = compiler.Flags()
     flags.nrt = True
     flags.error_model = "numpy"
     flags.fastmath = FastMathOptions(FASTMATH)
-    return flags
+    return context.compile_subroutine(builder, function, signature, flags=flags, caching=False)
 
 
 # ------------------------------------------------------------------------------------------------- the cache on disk

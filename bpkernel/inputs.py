@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from bpkernel.activations import CODES, HIDDEN
-from bpkernel.losses import LOSS_CODES, outputs_for
+from bpkernel.activations import BY_NAME as ACTIVATIONS
+from bpkernel.activations import HIDDEN
+from bpkernel.losses import BY_NAME as LOSSES
+from bpkernel.losses import outputs_for
 
 MOST_WEIGHTS = 10**12
+EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # what the kernels read inputs from
 
 
 def flag(name: str, value: Any) -> bool:
@@ -27,6 +30,15 @@ def count(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
     return int(value)
+
+
+def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
+    """A finite number of at least 0, in a dtype too."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number of at least 0; got {value!r}")
+    if not 0 <= value <= np.finfo(dtype).max:
+        raise ValueError(f"{name} must be a number of at least 0, and finite in {dtype}; got {value!r}")
+    return float(value)
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
@@ -55,7 +67,7 @@ def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[str, 
             )
     else:
         raise TypeError(f"activation must be a name, or a list of one name per hidden layer; got {hidden!r}")
-    return (*(one_of("activation", name, HIDDEN) for name in names), one_of("output_activation", output, CODES))
+    return (*(one_of("activation", name, HIDDEN) for name in names), one_of("output_activation", output, ACTIVATIONS))
 
 
 def one_of(name: str, value: Any, allowed: Any) -> str:
@@ -69,7 +81,7 @@ def one_of(name: str, value: Any, allowed: Any) -> str:
 
 def loss(name: Any, output_activation: str) -> str:
     """The name of a loss that goes with the output activation."""
-    one_of("loss", name, LOSS_CODES)
+    one_of("loss", name, LOSSES)
     fitting = outputs_for(name)
     if output_activation not in fitting:
         raise ValueError(
@@ -90,30 +102,39 @@ def float_dtype(value: Any) -> np.dtype:
     return np.dtype(name)
 
 
-def numbers(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
-    """Finite numbers as a C-contiguous, aligned, writable array; the very same array where it is one, else a copy.
+def numbers(name: str, value: Any, dtype: np.dtype, *, either: bool = False) -> np.ndarray:
+    """Numbers finite in a dtype, as a C-contiguous, aligned, writable array of it; the very same array where it is one.
 
-    The kernels only read it, but an array that is read-only would be another type to them, and be compiled for anew.
+    With `either`, an array of float32 or float64 keeps its dtype.  The kernels only read it, but an array that is
+    read-only would be another type to them, and be compiled for anew.
     """
-    if hasattr(value, "toarray"):
-        raise TypeError(f"{name} is a sparse {type(value).__name__}; convert it with {name}.toarray()")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked values; fill them or drop their rows")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of numbers whose rows are of one length ({error})") from None
+    if type(value) is np.ndarray:
+        array = value
+    else:
+        if hasattr(value, "toarray"):
+            raise TypeError(f"{name} is a sparse {type(value).__name__}; convert it with {name}.toarray()")
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+            raise ValueError(f"{name} has masked values; fill them or drop their rows")
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} must be an array of numbers whose rows are of one length ({error})") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{name} must hold real numbers; got an array of {array.dtype}: "
             "encode text and categories, or convert numbers with .astype(float)"
         )
-    with np.errstate(over="ignore"):
-        array = np.require(array, dtype, ["C", "A", "W"])
+    kept = array.dtype if either and array.dtype in EITHER else dtype
+    if array.dtype is not kept or not array.flags.carray:
+        with np.errstate(over="ignore"):
+            array = np.require(array, kept, ["C", "A", "W"])
     if array.size == 0:
         raise ValueError(f"{name} is empty: its shape is {array.shape}")
-    if not np.isfinite(array).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    finite = np.isfinite(array)
+    if kept.itemsize > dtype.itemsize:
+        finite &= np.abs(array) <= np.finfo(dtype).max
+    if not np.logical_and.reduce(finite, axis=None):
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(
             f"{name} must hold finite numbers of {dtype}; {name}[{', '.join(map(str, index))}] is {array[index]}: "
             "fill missing values or drop their rows"
@@ -122,8 +143,8 @@ def numbers(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
 
 
 def samples(name: str, X: Any, n_in: int, dtype: np.dtype) -> np.ndarray:
-    """Inputs (n_samples, n_in)."""
-    X = numbers(name, X, dtype)
+    """Inputs (n_samples, n_in), float32 or float64."""
+    X = numbers(name, X, dtype, either=True)
     if X.ndim != 2 or X.shape[1] != n_in:
         hint = ""
         if X.ndim == 1 and X.size == n_in:

@@ -6,8 +6,13 @@ Layer l, which leads from n_in units to n_out, owns in it a block of (1 + n_in) 
     row 0       the biases w_j0, since z_0 = 1
     row i       the weights from unit i of the layer before, w[i, j] for the book's w_ji
 
-A row is n_out numbers, padded with zeros to `row`.  The a, z and δ of a mini-batch lie in three flat buffers in which
-layer l owns a block of (n_samples, row).
+A row is n_out numbers, padded with zeros to whole cache lines.  The z and δ of a mini-batch, and a where it is kept, lie
+in flat buffers in which every layer of units, the inputs first, owns a block of one row for each sample:
+
+    LEAD numbers    a cache line, so that the units begin on one; the last of them is z_0 = 1
+    the units       padded to whole cache lines
+
+Weights that Eq. 7 sums over lie in another buffer once more, transposed: its sum then has the form of Eq. 1.
 """
 
 from collections.abc import Sequence
@@ -15,32 +20,43 @@ from typing import Any
 
 import numpy as np
 
-from bpkernel.activations import CODES
+from bpkernel.activations import BY_NAME, address_of_g, address_of_pull_back
 from bpkernel.compiler import kernel
+from bpkernel.tiles import LINE, block
 
-LINE = 64  # bytes of a cache line, and of the widest vector: rows start on one
 PAGE = 4096  # a row length that is a multiple of it puts a whole column in a few cache sets
 
 LAYER = np.dtype(
     [
         ("n_in", np.int64),
         ("n_out", np.int64),
-        ("row", np.int64),  # numbers in a row: n_out and its padding
-        ("activation", np.int64),  # its code
+        ("g", np.int64),  # address of its activation
+        ("pull_back", np.int64),  # address of the way back through it
+        ("elementwise", np.int64),  # whether these may take the units of many samples at once
         ("weights", np.int64),  # offset of the layer's block in the buffer of the weights
-        ("units", np.int64),  # offset of the layer's block, for each sample of the batch, in the buffers of a, z and δ
-        ("first_row", np.int64),  # rows of weights in the layers before
+        ("row", np.int64),  # numbers in a row of it
+        ("transposed", np.int64),  # offset of its transposed weights in their buffer; the first layer has none
+        ("transposed_row", np.int64),
+        ("inputs", np.int64),  # offset, for each sample of a batch, of the units that the layer leads from
+        ("inputs_row", np.int64),
+        ("units", np.int64),  # and of those that it leads to
+        ("units_row", np.int64),
+        ("lead", np.int64),  # numbers before the units in a row of them
     ],
     align=True,
 )
 
 
-def row_length(n_out: int, dtype: np.dtype) -> int:
-    """The numbers in a row of n_out: whole cache lines, and never a multiple of a page."""
-    lines = -(-n_out * dtype.itemsize // LINE)
-    if lines * LINE % PAGE == 0:
-        lines += 1
-    return lines * LINE // dtype.itemsize
+def padded(n: int, dtype: np.dtype) -> int:
+    """n or more numbers that make whole cache lines."""
+    per_line = LINE // dtype.itemsize
+    return -(-n // per_line) * per_line
+
+
+def row_length(n: int, dtype: np.dtype) -> int:
+    """The numbers in a row of n: whole cache lines, and never a multiple of a page."""
+    length = padded(n, dtype)
+    return length if length * dtype.itemsize % PAGE else length + LINE // dtype.itemsize
 
 
 def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
@@ -58,26 +74,43 @@ class Layout:
     sizes : tuple of int
         Units of every layer, inputs first.
     dtype : numpy.dtype
+    activations : tuple of str
+        Their names, layer by layer.
     layers : structured array of LAYER, (n_layers,)
-        One entry for each layer of weights, as the kernels take it.
-    n_params, n_units : int
-        Length of the buffer of the weights, and of those of a, z and δ for each sample.
+        One entry for each layer of weights; the kernels take what `compile` returns.
+    n_params, n_units, n_transposed : int
+        Length of the buffer of the weights, of those of a, z and δ for each sample, and of the transposed weights.
+    flops : int
+        Floating-point operations of a training step for each sample: 6 a weight, and 4 in the first layer.
     """
 
     def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype):
         self.sizes = tuple(sizes)
         self.dtype = dtype
+        self.activations = tuple(activations)
         self.layers = np.zeros(len(activations), LAYER)
-        weights = units = first_row = 0
+        lead = LINE // dtype.itemsize
+        weights = transposed = inputs = self.flops = 0
+        inputs_row = row_length(lead + padded(sizes[0], dtype), dtype)
         for layer, n_in, n_out, activation in zip(self.layers, sizes[:-1], sizes[1:], activations, strict=True):
-            row = row_length(n_out, dtype)
-            layer["n_in"], layer["n_out"], layer["row"] = n_in, n_out, row
-            layer["activation"] = CODES[activation]
-            layer["weights"], layer["units"], layer["first_row"] = weights, units, first_row
-            weights += (1 + n_in) * row
-            units += row
-            first_row += 1 + n_in
-        self.n_params, self.n_units = weights, units
+            units, units_row = inputs + inputs_row, row_length(lead + padded(n_out, dtype), dtype)
+            layer["n_in"], layer["n_out"], layer["elementwise"] = n_in, n_out, BY_NAME[activation].elementwise
+            layer["weights"], layer["row"] = weights, row_length(n_out, dtype)
+            layer["transposed"], layer["transposed_row"] = transposed, row_length(n_in, dtype)
+            layer["inputs"], layer["inputs_row"], layer["units"], layer["units_row"] = inputs, inputs_row, units, units_row
+            layer["lead"] = lead
+            self.flops += (6 if weights else 4) * (1 + n_in) * n_out
+            transposed += n_out * layer["transposed_row"] if weights else 0
+            weights += (1 + n_in) * layer["row"]
+            inputs, inputs_row = units, units_row
+        self.n_params, self.n_units, self.n_transposed = int(weights), inputs + inputs_row, int(transposed)
+
+    def compile(self) -> np.ndarray:
+        """The layers as the kernels take them, their activations compiled."""
+        for layer, name in zip(self.layers, self.activations, strict=True):
+            layer["g"] = address_of_g(BY_NAME[name].g, self.dtype)
+            layer["pull_back"] = address_of_pull_back(BY_NAME[name].pull_back, self.dtype)
+        return self.layers
 
     def weights(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
         """A view (n_in, n_out) of the weights of every layer in a flat buffer."""
@@ -88,24 +121,48 @@ class Layout:
         return tuple(block[0] for block in self._blocks(params))
 
     def units(self, units: np.ndarray, n_samples: int) -> tuple[np.ndarray, ...]:
-        """A view (n_samples, n_out) of the units of every layer in a flat buffer."""
-        layers = self.layers.view(np.recarray)
-        return tuple(unit_block.py_func(layer, units, n_samples)[:, : layer.n_out] for layer in layers)
+        """A view (n_samples, n_out) of the units of every layer but the inputs in a flat buffer."""
+        views = []
+        for layer in self.layers:
+            start, row = layer["units"] * n_samples, layer["units_row"]
+            whole = units[start : start + n_samples * row].reshape(n_samples, row)
+            views.append(whole[:, layer["lead"] : layer["lead"] + layer["n_out"]])
+        return tuple(views)
+
+    def set_ones(self, z: np.ndarray, n_samples: int) -> None:
+        """z_0 = 1 for every sample, in every layer of units, in a flat buffer."""
+        first = self.layers[0]
+        starts = [(0, first["inputs_row"]), *((layer["units"], layer["units_row"]) for layer in self.layers)]
+        for start, row in starts:
+            z[start * n_samples : (start + row) * n_samples].reshape(n_samples, row)[:, first["lead"] - 1] = 1
 
     def _blocks(self, params: np.ndarray) -> list[np.ndarray]:
-        layers = self.layers.view(np.recarray)
-        return [weight_block.py_func(layer, params)[:, : layer.n_out] for layer in layers]
+        blocks = []
+        for layer in self.layers:
+            n_rows, row, start = 1 + layer["n_in"], layer["row"], layer["weights"]
+            blocks.append(params[start : start + n_rows * row].reshape(n_rows, row)[:, : layer["n_out"]])
+        return blocks
 
 
 @kernel
 def weight_block(layer: Any, params: Any) -> Any:
     """View (1 + n_in, row) of one layer's weights in a flat buffer (n_params,)."""
-    n_rows = 1 + layer.n_in
-    return params[layer.weights : layer.weights + n_rows * layer.row].reshape(n_rows, layer.row)
+    return block(params, layer.weights, 1 + layer.n_in, layer.row)
+
+
+@kernel
+def transposed_block(layer: Any, transposed: Any) -> Any:
+    """View (n_out, transposed_row) of one layer's transposed weights, biases left out, in a flat buffer (n_transposed,)."""
+    return block(transposed, layer.transposed, layer.n_out, layer.transposed_row)
+
+
+@kernel
+def input_block(layer: Any, units: Any, n_samples: int) -> Any:
+    """View (n_samples, inputs_row) of the units that a layer leads from, in a flat buffer (n_samples * n_units,)."""
+    return block(units, layer.inputs * n_samples, n_samples, layer.inputs_row)
 
 
 @kernel
 def unit_block(layer: Any, units: Any, n_samples: int) -> Any:
-    """View (n_samples, row) of one layer's units in a flat buffer (n_samples * n_units,)."""
-    start = layer.units * n_samples
-    return units[start : start + n_samples * layer.row].reshape(n_samples, layer.row)
+    """View (n_samples, units_row) of the units that a layer leads to, in a flat buffer (n_samples * n_units,)."""
+    return block(units, layer.units * n_samples, n_samples, layer.units_row)

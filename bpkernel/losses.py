@@ -16,9 +16,12 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from bpkernel.activations import ACTIVATIONS, CODES
-from bpkernel.compiler import kernel, switch
+from bpkernel.activations import ACTIVATIONS
+from bpkernel.compiler import by_address, kernel
+from bpkernel.elementary import exp
+from bpkernel.tiles import vector
 
 
 @kernel
@@ -62,14 +65,11 @@ class CrossEntropy:
 
     @staticmethod
     def error_canonical(a: Any, y: Any, t: Any) -> float:
-        # log y_k = a_k - largest - log Σ exp(a - largest)
-        largest = a[0]
+        # log y_k = a_k - largest - log Σ exp(a - largest), and this Σ is 1 / the largest y
+        largest, highest = a[0], y[0]
         for k in range(1, a.size):
-            largest = max(largest, a[k])
-        total = a.dtype.type(0)
-        for k in range(a.size):
-            total += math.exp(a[k] - largest)
-        log_total = math.log(total)
+            largest, highest = max(largest, a[k]), max(highest, y[k])
+        log_total = -math.log(highest)
         e = a.dtype.type(0)
         for k in range(a.size):
             e += t[k] * (log_total - (a[k] - largest))
@@ -101,7 +101,7 @@ class BinaryCrossEntropy:
         zero = a.dtype.type(0)
         e = zero
         for k in range(a.size):
-            e += max(a[k], zero) - t[k] * a[k] + math.log1p(math.exp(-abs(a[k])))
+            e += max(a[k], zero) - t[k] * a[k] + math.log1p(exp(-abs(a[k])))
         return e
 
     @staticmethod
@@ -146,15 +146,13 @@ class Poisson:
 
 LOSSES: tuple[type[Any], ...] = (SquaredError, CrossEntropy, BinaryCrossEntropy, Poisson)
 
-LOSS_CODES = {loss.name: code for code, loss in enumerate(LOSSES)}
-CANONICAL = np.array([CODES[loss.canonical] for loss in LOSSES])  # by the code of the loss
+BY_NAME = {loss.name: loss for loss in LOSSES}
 
-error = switch([loss.error for loss in LOSSES])
-error_canonical = switch([loss.error_canonical for loss in LOSSES])
-slope = switch([loss.slope for loss in LOSSES])
+error, address_of_error = by_address(lambda real: real(vector(real), vector(real), vector(real)))
+slope, address_of_slope = by_address(lambda real: types.none(vector(real), vector(real), vector(real)))
 
 
 def outputs_for(loss: str) -> tuple[str, ...]:
     """The names of the output activations that a loss goes with."""
-    accepts = LOSSES[LOSS_CODES[loss]].accepts
+    accepts = BY_NAME[loss].accepts
     return tuple(activation.name for activation in ACTIVATIONS if activation.values in accepts)

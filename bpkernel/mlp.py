@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bpkernel import inputs, passes, persistence
 from bpkernel.layout import Layout, aligned_zeros
-from bpkernel.losses import LOSS_CODES
-from bpkernel.optimizers import OPTIMIZERS, Adam, Optimizer
+from bpkernel.optimizers import COEFFICIENTS, OPTIMIZERS, Adam, Keep, Optimizer
 from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
-from bpkernel.training import EVALUATION_BATCH, Pace, Trainer, mean_error
+from bpkernel.training import Inference, Trainer, mean_error
+
+NO_WEIGHTS = {np.dtype(dtype): np.empty(0, dtype) for dtype in ("float32", "float64")}
 
 
 class MLP:
@@ -95,19 +96,26 @@ class MLP:
 
     def _allocate(self) -> None:
         self._layout = Layout(self.layer_sizes, (*self.activation, self.output_activation), self.dtype)
-        self._net = passes.Net(
-            self._layout.layers, LOSS_CODES[self.loss_name], aligned_zeros(self._layout.n_params, self.dtype)
-        )
+        self._params = aligned_zeros(self._layout.n_params, self.dtype)
+        self._compiled: passes.Net | None = None
+        self._for_one_row: list[Inference] = []  # scratch that no caller uses just now
+
+    @property
+    def _net(self) -> passes.Net:
+        """The net as the kernels take it; compiled when first asked for."""
+        if self._compiled is None:
+            self._compiled = passes.net(self._layout, self.loss_name, self._params)
+        return self._compiled
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
         """Live views (n_in, n_out) of the weights of every layer, inputs first."""
-        return self._layout.weights(self._net.params)
+        return self._layout.weights(self._params)
 
     @property
     def biases(self) -> tuple[np.ndarray, ...]:
         """Live views (n_out,) of the biases of every layer, inputs first."""
-        return self._layout.biases(self._net.params)
+        return self._layout.biases(self._params)
 
     def __repr__(self) -> str:
         return (
@@ -128,6 +136,7 @@ class MLP:
         progress: bool = False,
         patience: int | None = None,
         callback: Callable[[History], object] | None = None,
+        alpha: float = 0.0,
     ) -> History:
         """Train from the present weights.
 
@@ -136,7 +145,7 @@ class MLP:
         Parameters
         ----------
         X : array-like (n_samples, n_inputs)
-            Inputs; read where they are if of the net's dtype and C-contiguous, else copied once.  Never modified.
+            Inputs; read where they are if float32 or float64 and C-contiguous, else copied once.  Never modified.
         T : array-like (n_samples, n_outputs)
             Targets; (n_samples,) will do for one output, and for cross_entropy class indices (n_samples,).
         epochs : int, default=20
@@ -158,6 +167,9 @@ class MLP:
         callback : callable, default=None
             Called with the history after each epoch; training stops where it returns true.
 
+        alpha : float, default=0.0
+            L2: ½ alpha Σ w² is added to the Σ_n s_n E^n of each mini-batch, biases left out, as scikit-learn does.
+
         Returns
         -------
         History
@@ -175,7 +187,8 @@ class MLP:
         weights of the lowest validation loss.
         """
         samples = self._samples(X, T, sample_weight)
-        n_samples = len(samples.X)
+        n_samples = len(samples.T)
+        alpha = inputs.not_negative("alpha", alpha, self.dtype)
         epochs, batch_size = inputs.count("epochs", epochs), inputs.count("batch_size", batch_size)
         shuffle, progress = inputs.flag("shuffle", shuffle), inputs.flag("progress", progress)
         optimizer = Adam() if optimizer is None else optimizer
@@ -193,7 +206,7 @@ class MLP:
                 raise TypeError("validation_data must be a pair (X, T)")
             held_back = self._samples(*validation_data, None, prefix="validation ")
             validation = lambda: mean_error(self._layout, self._net, held_back)  # noqa: E731
-        trainer = Trainer(self._layout, self._net, optimizer, min(batch_size, n_samples))
+        trainer = Trainer(self._layout, self._net, optimizer, min(batch_size, n_samples), alpha)
         orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
         random_before = self._random.bit_generator.state
         try:
@@ -210,9 +223,16 @@ class MLP:
         """
         X = inputs.samples("X", X, self.layer_sizes[0], self.dtype)
         y = np.empty((len(X), self.layer_sizes[-1]), self.dtype)
-        scratch = passes.work(self._layout, min(len(X), EVALUATION_BATCH), back=False)
-        for part in Pace().parts(len(X), scratch.n_samples):
-            launch(passes.predict, self._net, X[part], scratch, y[part])
+        samples = passes.samples(X, y, NO_WEIGHTS[self.dtype])  # y stands in for the targets, which nobody asks for
+        if len(X) > 1:
+            Inference(self._layout, self._net, len(X)).outputs(samples, y)
+        else:
+            try:
+                inference = self._for_one_row.pop()
+            except IndexError:  # the first caller, or another thread is using it
+                inference = Inference(self._layout, self._net, 1)
+            inference.outputs(samples, y)
+            self._for_one_row.append(inference)
         return y
 
     def loss(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -232,23 +252,25 @@ class MLP:
         (0.5, 1.0, 2.0, 1.0)
         """
         samples = self._samples(X, T, None)
-        n_samples = len(samples.X)
-        scratch = passes.work(self._layout, n_samples, back=True)
-        dw = aligned_zeros(self._layout.n_params, self.dtype)
-        error = float(launch(passes.backprop, self._net, samples, scratch, dw))
+        n_samples, layout = len(samples.T), self._layout
+        n_threads = passes.threads_worth(layout.flops * n_samples)
+        work = passes.work(layout, n_samples, n_threads, keep_a=True)
+        gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros(1)
+        step = passes.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
+        launch(n_threads, passes.train, self._net, step, samples, np.arange(n_samples), work, total)
         a, z, delta = (
-            tuple(block.copy() for block in self._layout.units(units, n_samples))
-            for units in (scratch.a, scratch.z, scratch.delta)
+            tuple(block.copy() for block in layout.units(units, n_samples))
+            for units in (work.units.a, work.units.z, work.units.delta)
         )
-        none = np.empty((n_samples, 0), self.dtype)
-        dw_l = tuple(block.copy() for block in self._layout.weights(dw))
-        db_l = tuple(block.copy() for block in self._layout.biases(dw))
-        return Backprop((none, *a), (samples.X.copy(), *z), (none, *delta), dw_l, db_l, error)
+        none, X = np.empty((n_samples, 0), self.dtype), np.concatenate([samples.X, samples.X_other]).astype(self.dtype)
+        dw = tuple(block.copy() for block in layout.weights(gradient[0]))
+        db = tuple(block.copy() for block in layout.biases(gradient[0]))
+        return Backprop((none, *a), (X, *z), (none, *delta), dw, db, float(total[0]))
 
     def _samples(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> passes.Samples:
         X = inputs.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
         T = inputs.targets(f"{prefix}T", T, self.loss_name, len(X), self.layer_sizes[-1], self.dtype)
-        return passes.Samples(X, T, inputs.sample_weight(sample_weight, len(X), self.dtype))
+        return passes.samples(X, T, inputs.sample_weight(sample_weight, len(X), self.dtype))
 
     # ------------------------------------------------------------------------------------------------- to files and back
 
@@ -306,11 +328,11 @@ class MLP:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self._architecture(), "params": self._net.params, "random": copy.deepcopy(self._random)}
+        return {**self._architecture(), "params": self._params, "random": copy.deepcopy(self._random)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.layer_sizes, self.activation = state["layer_sizes"], state["activation"]
         self.output_activation, self.loss_name = state["output_activation"], state["loss"]
         self.dtype, self._random = np.dtype(state["dtype"]), state["random"]
         self._allocate()
-        self._net.params[:] = state["params"]
+        self._params[:] = state["params"]

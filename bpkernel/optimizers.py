@@ -13,9 +13,11 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from bpkernel.compiler import switch
+from bpkernel.compiler import by_address
 from bpkernel.layout import Layout, aligned_zeros
+from bpkernel.tiles import vector
 
 COEFFICIENTS = 6
 
@@ -203,7 +205,22 @@ class Adam(Optimizer):
             w[j] -= eta_t * m[j] / (math.sqrt(v[j]) + epsilon)
 
 
+class Keep:
+    """No optimizer: the weights stay, and m becomes the gradient."""
+
+    @staticmethod
+    def coefficients(h: Any, t: int, c: Any) -> None:
+        pass
+
+    @staticmethod
+    def update(w: Any, g: Any, m: Any, v: Any, c: Any) -> None:
+        for j in range(w.size):
+            m[j] = g[j]
+
+
 OPTIMIZERS: tuple[type[Any], ...] = (SGD, Adam)
 
-coefficients = switch([optimizer.coefficients for optimizer in OPTIMIZERS])
-update = switch([optimizer.update for optimizer in OPTIMIZERS])
+coefficients, address_of_coefficients = by_address(
+    lambda real: types.none(vector(types.float64), types.int64, vector(types.float64))
+)
+update, address_of_update = by_address(lambda real: types.none(*[vector(real)] * 4, vector(types.float64)))

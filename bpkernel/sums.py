@@ -2,103 +2,165 @@
 
 Equations as numbered in Bishop, *Neural Networks for Pattern Recognition*, section 4.8.  The letters are the book's:
 n a sample, i a unit of the layer before, j of this layer, k of the layer after (or of the output).  w[i, j] is the
-book's w_ji, the weight from unit i to unit j, and w[0, j] the bias of unit j: a unit z_0 = 1 absorbs it.  The z of the
-layer before are therefore counted from 1 in the equations and from 0 in memory.
+book's w_ji, the weight from unit i to unit j, and w[0, j] the bias of unit j: a unit z_0 = 1, which memory holds too,
+absorbs it.
 
-Rows are longer than the units they hold, for alignment; n_in, n_out and n_next are the true widths.  Sample n of a
-block is row `rows[n]` of the layer before, so that the first layer reads the rows of X where they are.
+The sums of Eqs. 1, 7 and 4 are computed in register tiles (`tiles.py`): a panel of a few vectors of units j, a few rows
+at a time.  Whatever the tile, each number is one sum in the order of its index.  `width` is the number of units in whole
+cache lines; the padding is zero in w and δ, and what the sums write there is zero again.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numba import types
+
 from bpkernel.activations import activate, pull_back
-from bpkernel.compiler import kernel
-from bpkernel.losses import CANONICAL, error, error_canonical, slope
+from bpkernel.compiler import by_address, kernel
+from bpkernel.losses import error, slope
+from bpkernel.tiles import ROWS, VECTORS, WIDTHS, add_outer, add_outer_t, flat, lanes, matrix, row_of, rows_from, store, zeros
+
+FEW = 3  # rows left over that are cheaper one by one than as a tile: 2 single rows cost 0.7 of a tile of 6, 3 cost 1.0
+
+
+def _panel_of_sums(vectors: int) -> Callable[..., None]:
+    def panel_of_sums(w: Any, z: Any, j: int, a: Any) -> None:
+        n_samples, last = a.shape[0], a.shape[0] - 1
+        in_tiles = n_samples - n_samples % ROWS if n_samples % ROWS < FEW else n_samples
+        for n in range(0, in_tiles, ROWS):
+            a_nj = zeros(a, ROWS, vectors)
+            for i in range(w.shape[0]):
+                a_nj = add_outer(a_nj, z, n, last, i, w, j)  # a[n, j] += w[i, j] * z[n, i]
+            store(a_nj, a, n, last, j)
+        for n in range(in_tiles, n_samples):
+            a_nj = zeros(a, 1, vectors)
+            for i in range(w.shape[0]):
+                a_nj = add_outer(a_nj, z, n, last, i, w, j)
+            store(a_nj, a, n, last, j)
+
+    return panel_of_sums
+
+
+def _panel_of_gradient(vectors: int) -> Callable[..., None]:
+    def panel_of_gradient(z: Any, delta: Any, first: int, last: int, j: int, dw: Any) -> None:
+        for i in range(first, last + 1, ROWS):
+            dw_ij = zeros(dw, ROWS, vectors)
+            for n in range(delta.shape[0]):
+                dw_ij = add_outer_t(dw_ij, z, n, i, last, delta, j)  # dw[i, j] += z[n, i] * delta[n, j]
+            store(dw_ij, dw, i - first, last - first, j)
+
+    return panel_of_gradient
+
+
+_sums, _address_of_sums = by_address(lambda real: types.none(matrix(real), matrix(real), types.intp, matrix(real)))
+_gradient, _address_of_gradient = by_address(
+    lambda real: types.none(matrix(real), matrix(real), types.intp, types.intp, types.intp, matrix(real))
+)
+_PANELS = {vectors: (_panel_of_sums(vectors), _panel_of_gradient(vectors)) for vectors in WIDTHS}
+
+
+def panels(dtype: np.dtype) -> np.ndarray:
+    """Addresses (2, VECTORS + 1) of the compiled panels of every width: those of Eqs. 1 and 7, and those of Eq. 4."""
+    addresses = np.zeros((2, VECTORS + 1), np.int64)
+    for vectors, (sums, gradient) in _PANELS.items():
+        addresses[:, vectors] = _address_of_sums(sums, dtype), _address_of_gradient(gradient, dtype)
+    return addresses
 
 
 @kernel
-def pre_activations(w: Any, z: Any, rows: Any, n_out: int, a: Any) -> None:
+def pre_activations(panels: Any, w: Any, z: Any, width: int, a: Any) -> None:
     """Eq. 1: a_j = Σ_i w_ji z_i, with z_0 = 1.
 
-    w (1 + n_in, row);  z (any, ≥ n_in);  rows (n_samples,);  a (n_samples, row): overwritten.
+    w (1 + n_in, row);  z (n_samples, ≥ 1 + n_in), from z_0 on;  a (n_samples, ≥ width): overwritten.
     """
-    for n in range(a.shape[0]):
-        for j in range(n_out):
-            a[n, j] = w[0, j]
-        for i in range(1, w.shape[0]):
-            z_i = z[rows[n], i - 1]
-            for j in range(n_out):  # innermost, since w[i] is contiguous in j
-                a[n, j] += w[i, j] * z_i
+    j = 0
+    while j < width:
+        vectors = min(VECTORS, (width - j) // lanes(a))
+        _sums(panels[0, vectors], (w, z, j, a))
+        j += vectors * lanes(a)
 
 
 @kernel
-def outputs(activation: int, a: Any, n_out: int, z: Any) -> None:
+def outputs(g: int, elementwise: bool, lead: int, n_out: int, z: Any) -> None:
     """Eq. 1, continued: z_j = g(a_j).
 
-    a (n_samples, row);  z (n_samples, row): overwritten.
+    z (n_samples, row), whole rows with the units from `lead` on: a_j before, z_j after;  z_0 is set to 1.
     """
-    for n in range(a.shape[0]):
-        activate(activation, (a[n, :n_out], z[n, :n_out]))
+    if elementwise:
+        activate(g, (flat(z),))  # with the padding, in one long loop
+        for n in range(z.shape[0]):
+            z[n, lead - 1] = 1
+    else:
+        for n in range(z.shape[0]):
+            activate(g, (row_of(z, n, lead, n_out),))
 
 
 @kernel
-def errors(activation: int, loss: int, a: Any, y: Any, T: Any, rows: Any, e: Any) -> None:
+def errors(e_n: int, a: Any, y: Any, T: Any, rows: Any, e: Any) -> None:
     """E^n of every sample.
 
     a, y (n_samples, row);  T (any, n_out): targets, sample n is T[rows[n]];  e (n_samples,) float64: overwritten.
     """
     n_out = T.shape[1]
     for n in range(a.shape[0]):
-        arguments = (a[n, :n_out], y[n, :n_out], T[rows[n]])
-        e[n] = error_canonical(loss, arguments) if CANONICAL[loss] == activation else error(loss, arguments)
+        e[n] = error(e_n, (row_of(a, n, 0, n_out), row_of(y, n, 0, n_out), row_of(T, rows[n], 0, n_out)))
 
 
 @kernel
-def output_deltas(activation: int, loss: int, a: Any, y: Any, T: Any, rows: Any, scale: Any, delta: Any) -> None:
+def output_deltas(back: int, de_dy: int, y: Any, T: Any, rows: Any, scale: Any, delta: Any) -> None:
     """Eq. 5: δ_k = g'(a_k) ∂E/∂y_k, times the weight of the sample.
 
-    a, y (n_samples, row);  T (any, n_out): targets, sample n is T[rows[n]];  scale (n_samples,);
+    y (n_samples, row);  T (any, n_out): targets, sample n is T[rows[n]];  scale (n_samples,);
     delta (n_samples, row): overwritten.
     """
     n_out = T.shape[1]
-    for n in range(a.shape[0]):
-        y_n, t_n, delta_n = y[n, :n_out], T[rows[n]], delta[n, :n_out]
-        if CANONICAL[loss] == activation:  # g'(a_k) cancels the denominator of ∂E/∂y_k, which may be 0
+    for n in range(y.shape[0]):
+        y_n, t_n, delta_n = row_of(y, n, 0, n_out), row_of(T, rows[n], 0, n_out), row_of(delta, n, 0, n_out)
+        if de_dy == 0:  # canonical: g'(a_k) cancels the denominator of ∂E/∂y_k, which may be 0
             for k in range(n_out):
                 delta_n[k] = y_n[k] - t_n[k]
         else:
-            slope(loss, (y_n, t_n, delta_n))
-            pull_back(activation, (a[n, :n_out], y_n, delta_n))
+            slope(de_dy, (y_n, t_n, delta_n))
+            pull_back(back, (y_n, delta_n))
         for k in range(n_out):
             delta_n[k] = delta_n[k] * scale[n] if scale[n] != 0 else scale[n]  # δ_k may be Inf where it does not count
 
 
 @kernel
-def hidden_deltas(activation: int, w_next: Any, delta_next: Any, n_next: int, a: Any, z: Any, delta: Any) -> None:
+def hidden_deltas(
+    panels: Any, back: int, w_next: Any, w_next_t: Any, delta_next: Any, lead: int, n_out: int, z: Any, delta: Any
+) -> None:
     """Eq. 7: δ_j = g'(a_j) Σ_k w_kj δ_k.
 
-    w_next (1 + n_out, row_next): this layer's unit j leads out through row 1 + j;  delta_next (n_samples, row_next);
-    a, z (n_samples, row);  delta (n_samples, row): overwritten.
+    w_next (1 + n_out, row_next): unit j leads out through row 1 + j;  w_next_t (n_next, ≥ n_out): its transpose without
+    the biases, or nothing;  delta_next (n_samples, ≥ n_next);  z, delta (n_samples, row), whole rows with the units from
+    `lead` on;  delta: overwritten.
     """
-    n_out = w_next.shape[0] - 1
-    for n in range(a.shape[0]):
-        for j in range(n_out):
-            total = a.dtype.type(0)
-            for k in range(n_next):
-                total += w_next[1 + j, k] * delta_next[n, k]
-            delta[n, j] = total
-        pull_back(activation, (a[n, :n_out], z[n, :n_out], delta[n, :n_out]))
+    n_next = w_next_t.shape[0]
+    if w_next_t.shape[1] > 0:
+        width = (n_out + lead - 1) // lead * lead
+        pre_activations(panels, w_next_t, delta_next, width, rows_from(delta, 0, delta.shape[0], lead))  # the same sum, over k
+    else:  # too few samples to pay for a transposed copy
+        for n in range(delta.shape[0]):
+            delta_n = row_of(delta_next, n, 0, n_next)
+            for j in range(n_out):
+                w_j = row_of(w_next, 1 + j, 0, n_next)
+                total = z.dtype.type(0)
+                for k in range(n_next):
+                    total += w_j[k] * delta_n[k]
+                delta[n, lead + j] = total
+    pull_back(back, (flat(z), flat(delta)))
 
 
 @kernel
-def gradient(z: Any, rows: Any, delta: Any, i: int, dw_i: Any) -> None:
-    """Eq. 4, summed over the samples: ∂E/∂w_ji = Σ_n δ_j z_i, for the weights that lead from unit i.
+def gradient(panels: Any, z: Any, delta: Any, first: int, last: int, width: int, dw: Any) -> None:
+    """Eq. 4, summed over the samples: ∂E/∂w_ji = Σ_n δ_j z_i, for the weights that lead from the units first to last.
 
-    z (any, ≥ n_in);  rows (n_samples,);  delta (n_samples, row);  dw_i (n_out,): overwritten.
+    z (n_samples, ≥ 1 + n_in), from z_0 on;  delta (n_samples, ≥ width);  dw (last - first + 1, row): overwritten.
     """
-    for j in range(dw_i.size):
-        dw_i[j] = 0
-    for n in range(delta.shape[0]):
-        z_i = z[rows[n], i - 1] if i > 0 else z.dtype.type(1)
-        for j in range(dw_i.size):
-            dw_i[j] += delta[n, j] * z_i
+    j = 0
+    while j < width:
+        vectors = min(VECTORS, (width - j) // lanes(dw))
+        _gradient(panels[1, vectors], (z, delta, first, last, j, dw))
+        j += vectors * lanes(dw)

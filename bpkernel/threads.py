@@ -51,21 +51,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def launch(kernel: Callable[..., Result], *arguments: object) -> Result:
-    """Call a parallel kernel; one at a time where the threading layer is workqueue.
+def available() -> int:
+    """Threads that a kernel may use: what `numba.set_num_threads` has set, and one in a child forked under OpenMP.
 
-    Raises RuntimeError in a forked child where the layer is OpenMP, which would kill it.
+    OpenMP's threads do not survive a fork, and its library ends a child that starts others.
     """
+    n_threads = int(numba.get_num_threads())  # starts the threading layer, which a cached kernel takes for granted
+    return 1 if _forked and numba.threading_layer() == "omp" else n_threads
+
+
+def launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) -> Result:
+    """Call a kernel that runs on so many threads; one at a time where they are those of workqueue."""
     global _started
-    numba.get_num_threads()  # starts the threading layer, which a kernel that comes from the cache takes for granted
-    layer = numba.threading_layer()
-    if _forked and layer == "omp":
-        raise RuntimeError(
-            "this process was forked from one whose OpenMP threads had started, and they do not survive a fork: "
-            "use the 'spawn' or 'forkserver' start method, or install tbb, which does"
-        )
+    if n_threads == 1:
+        return kernel(*arguments)
     _started = True
-    if layer != "workqueue":
+    if numba.threading_layer() != "workqueue":
         return kernel(*arguments)
     with _one_launch:
         return kernel(*arguments)

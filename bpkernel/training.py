@@ -7,15 +7,16 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from bpkernel import passes
-from bpkernel.layout import Layout, aligned_zeros
-from bpkernel.optimizers import OPTIMIZERS, Optimizer
+from bpkernel import crew, passes
+from bpkernel.layout import Layout
+from bpkernel.optimizers import Optimizer
 from bpkernel.progress import Bar
 from bpkernel.results import History
 from bpkernel.threads import launch
+from bpkernel.tiles import ROWS
 
+NO_ERRORS = np.empty(0)
 SECONDS = 0.1  # about how long one compiled call may take: Ctrl-C and the progress bar wait for its end
-EVALUATION_BATCH = 1024  # samples whose a and z are held at once where nothing goes back
 
 
 class Pace:
@@ -44,14 +45,14 @@ class Trainer:
     put back as they were before.
     """
 
-    def __init__(self, layout: Layout, net: passes.Net, optimizer: Optimizer, batch_size: int):
+    def __init__(self, layout: Layout, net: passes.Net, optimizer: Optimizer, batch_size: int, alpha: float):
         self.layout, self.net, self.optimizer = layout, net, optimizer
         settings = optimizer.settings(layout.dtype)
         self.before = net.params.copy(), optimizer.snapshot()
         state, steps = optimizer.bind(layout)
-        self.step = passes.Step(OPTIMIZERS.index(type(optimizer)), settings, state, steps)
-        self.work = passes.work(layout, batch_size, back=True)
-        self.dw = aligned_zeros(layout.n_params, layout.dtype)
+        self.step = passes.step(type(optimizer), settings, state, steps, alpha=alpha)
+        self.n_threads = passes.threads_worth(layout.flops * batch_size)
+        self.work = passes.work(layout, batch_size, self.n_threads)
         self.best: np.ndarray | None = None  # the weights of the lowest validation loss, where patience is set
         self.pace = Pace()
 
@@ -98,13 +99,13 @@ class Trainer:
 
     def _epoch(self, samples: passes.Samples, order: np.ndarray, history: History, bar: Bar | None) -> float:
         """Σ_n s_n E^n of one epoch, in compiled calls of about SECONDS."""
-        total = 0.0
-        for part in self.pace.parts(order.size, self.work.n_samples):
-            total = launch(passes.train, self.net, self.step, samples, order[part], self.work, self.dw, total)
-            self._go_on_if(math.isfinite(total), len(history.loss) + 1)
+        total = np.zeros(1)
+        for part in self.pace.parts(order.size, self.work.units.n_samples):
+            launch(self.n_threads, passes.train, self.net, self.step, samples, order[part], self.work, total)
+            self._go_on_if(math.isfinite(total[0]), len(history.loss) + 1)
             if bar is not None:
                 bar.samples(part.stop - part.start, history)
-        return total
+        return float(total[0])
 
     def _go_on_if(self, finite: bool, epoch: int) -> None:
         """Put everything back as it was and raise, unless what was computed is finite."""
@@ -118,11 +119,34 @@ class Trainer:
             )
 
 
+class Inference:
+    """Outputs and errors of a net, forward only; for one caller at a time."""
+
+    def __init__(self, layout: Layout, net: passes.Net, n_samples: int):
+        self.layout, self.net = layout, net
+        self.n_threads = passes.threads_worth(layout.flops * n_samples // 3)
+        share = -(-n_samples // (passes.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
+        each = min(-(-share // ROWS) * ROWS, passes.PREDICTED_TOGETHER) if n_samples > 1 else 1
+        self.units = passes.units(layout, each * self.n_threads)
+        self.crew = crew.state(self.n_threads)
+
+    def outputs(self, samples: passes.Samples, y: np.ndarray) -> None:
+        """y (n_samples, n_outputs): overwritten."""
+        self._run(samples, len(y), lambda part: (y[part], NO_ERRORS))
+
+    def errors(self, samples: passes.Samples) -> np.ndarray:
+        """E^n (n_samples,), float64."""
+        e, no_y = np.empty(len(samples.s)), np.empty((0, samples.T.shape[1]), samples.T.dtype)
+        self._run(samples, len(e), lambda part: (no_y, e[part]))
+        return e
+
+    def _run(self, samples: passes.Samples, n: int, results: Callable[[slice], tuple[np.ndarray, np.ndarray]]) -> None:
+        for part in Pace().parts(n, self.units.n_samples):
+            launch(self.n_threads, passes.infer, self.net, samples, part.start, self.units, self.crew, *results(part))
+
+
 def mean_error(layout: Layout, net: passes.Net, samples: passes.Samples) -> float:
-    """Σ_n s_n E^n / Σ_n s_n."""
-    n = len(samples.X)
-    scratch = passes.work(layout, min(n, EVALUATION_BATCH), back=False)
-    order, total = np.arange(n), 0.0
-    for part in Pace().parts(n, scratch.n_samples):
-        total = launch(passes.evaluate, net, samples, order[part], scratch, total)
-    return float(total / samples.s.sum(dtype=np.float64))
+    """Σ_n s_n E^n / Σ_n s_n; a sample without weight does not count, even if its E^n is Inf."""
+    e = Inference(layout, net, len(samples.s)).errors(samples)
+    s = samples.s.astype(np.float64)
+    return float((s * np.where(s > 0, e, 0)).sum() / s.sum())

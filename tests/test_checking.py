@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from bpkernel import checking
 from bpkernel.activations import HIDDEN
-from bpkernel.losses import LOSS_CODES, outputs_for
+from bpkernel.losses import BY_NAME, outputs_for
 
-PAIRS = [(loss, output) for loss in LOSS_CODES for output in outputs_for(loss)]
+PAIRS = [(loss, output) for loss in BY_NAME for output in outputs_for(loss)]
 
 
 def test_the_cases_are_all_combinations():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpkernel import reference
-from bpkernel.losses import LOSS_CODES, outputs_for
+from bpkernel.losses import BY_NAME, outputs_for
 
 LN2 = math.log(2)
 
@@ -90,7 +90,7 @@ def test_optimizers_worked_by_hand():
     assert adam.step(w, -2.0, state, 2) == pytest.approx(w - step, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", LOSS_CODES)
+@pytest.mark.parametrize("loss", BY_NAME)
 @pytest.mark.parametrize("hidden", ["identity", "logistic", "tanh", "relu"])
 def test_every_gradient_agrees_with_central_differences(loss, hidden):
     h = 1e-6
