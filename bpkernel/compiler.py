@@ -36,7 +36,8 @@ def kernel(function: Function | None = None, *, parallel: bool = False, entry: b
         return lambda function: kernel(function, parallel=parallel, entry=entry)
     options: dict[str, Any] = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True, "parallel": parallel}
     if not entry and not parallel:
-        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # a tenth of the time to compile
+        # A tuple of arrays is many words to hand over, and each wrapper a tenth of the time to compile.
+        options |= {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     compiled = numba.njit(**options)(function)
     if CACHE_FOLDER is not None:
         compiled._cache = KernelCache(function)

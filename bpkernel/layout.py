@@ -32,7 +32,6 @@ LAYER = np.dtype(
         ("n_out", np.int64),
         ("g", np.int64),  # address of its activation
         ("pull_back", np.int64),  # address of the way back through it
-        ("elementwise", np.int64),  # whether these may take the units of many samples at once
         ("weights", np.int64),  # offset of the layer's block in the buffer of the weights
         ("row", np.int64),  # numbers in a row of it
         ("transposed", np.int64),  # offset of its transposed weights in their buffer; the first layer has none
@@ -92,15 +91,15 @@ class Layout:
         lead = LINE // dtype.itemsize
         weights = transposed = inputs = self.flops = 0
         inputs_row = row_length(lead + padded(sizes[0], dtype), dtype)
-        for layer, n_in, n_out, activation in zip(self.layers, sizes[:-1], sizes[1:], activations, strict=True):
+        for layer, n_in, n_out in zip(self.layers, sizes[:-1], sizes[1:], strict=True):
             units, units_row = inputs + inputs_row, row_length(lead + padded(n_out, dtype), dtype)
-            layer["n_in"], layer["n_out"], layer["elementwise"] = n_in, n_out, BY_NAME[activation].elementwise
+            layer["n_in"], layer["n_out"] = n_in, n_out
             layer["weights"], layer["row"] = weights, row_length(n_out, dtype)
-            layer["transposed"], layer["transposed_row"] = transposed, row_length(n_in, dtype)
+            layer["transposed"], layer["transposed_row"] = transposed, row_length(lead + padded(n_in, dtype), dtype)
             layer["inputs"], layer["inputs_row"], layer["units"], layer["units_row"] = inputs, inputs_row, units, units_row
             layer["lead"] = lead
             self.flops += (6 if weights else 4) * (1 + n_in) * n_out
-            transposed += n_out * layer["transposed_row"] if weights else 0
+            transposed += padded(n_out, dtype) * layer["transposed_row"] if weights else 0
             weights += (1 + n_in) * layer["row"]
             inputs, inputs_row = units, units_row
         self.n_params, self.n_units, self.n_transposed = int(weights), inputs + inputs_row, int(transposed)
@@ -152,8 +151,12 @@ def weight_block(layer: Any, params: Any) -> Any:
 
 @kernel
 def transposed_block(layer: Any, transposed: Any) -> Any:
-    """View (n_out, transposed_row) of one layer's transposed weights, biases left out, in a flat buffer (n_transposed,)."""
-    return block(transposed, layer.transposed, layer.n_out, layer.transposed_row)
+    """View (n_out or more, transposed_row) of one layer's transposed weights in a flat buffer (n_transposed,).
+
+    As in a row of units, LEAD numbers come first, the last of them the bias.
+    """
+    n_rows = (layer.n_out + layer.lead - 1) // layer.lead * layer.lead
+    return block(transposed, layer.transposed, n_rows, layer.transposed_row)
 
 
 @kernel

@@ -18,12 +18,13 @@ from bpkernel.losses import BY_NAME, address_of_error, address_of_slope
 from bpkernel.optimizers import COEFFICIENTS, address_of_coefficients, address_of_update, coefficients, update
 from bpkernel.sums import errors, gradient, hidden_deltas, output_deltas, outputs, panels, pre_activations
 from bpkernel.threads import available
-from bpkernel.tiles import ROWS, block, line, row_of, rows_from
+from bpkernel.tiles import ROWS, block, line, row_of, rows_from, transpose_8
 
 WORTH_A_THREAD = 500_000  # flops of a training step for each thread, at least
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once where nothing goes back
-BLOCK_TILES = 16  # tiles of samples in a block, at most: 96 samples of 1000 units are what a second-level cache holds twice
-SHARES = 4  # blocks of samples, and groups of weights, for each thread, at least: so that one may help another out
+BLOCK_TILES = 43  # tiles of samples in a block, at most
+SHARES = 2  # blocks of samples for each thread: fewer do not let one help another out, more read the weights more often
+GROUP_SHARES = 8  # groups of rows of weights for each thread
 GROUP_TILES = 4  # tiles of rows of weights in a group of wide rows: they share a panel of δ in cache
 GROUP_BYTES = 1 << 17  # of weights in a group, where the rows are short
 WORTH_TRANSPOSING = 8  # samples in a batch from which on Eq. 7 is faster with transposed weights
@@ -151,7 +152,7 @@ def weight_groups(layout: Layout, n_threads: int) -> list[tuple[int, int, int]]:
     for l, (n_in, row, width) in enumerate(zip(layers["n_in"], layers["row"], widths, strict=True)):
         most = max(GROUP_TILES, GROUP_BYTES // (ROWS * int(row) * layout.dtype.itemsize))
         n_tiles = -(-(1 + int(n_in)) // ROWS)
-        tiles = min(max(cost // (2 * SHARES * n_threads * ROWS * width), 1), most)
+        tiles = min(max(cost // (GROUP_SHARES * n_threads * ROWS * width), 1), most) if n_threads > 1 else most
         n_groups = -(-n_tiles // tiles)
         bounds = [ROWS * (k * n_tiles // n_groups) for k in range(n_groups)] + [1 + int(n_in)]
         groups += [(l, bounds[k], bounds[k + 1] - 1) for k in range(n_groups)]
@@ -209,7 +210,7 @@ def forward_block(net: Any, X: Any, X_other: Any, rows: Any, u: Any, first: int)
         if u.keep_a or l == net.layers.size - 1:
             a = rows_from(unit_block(layer, u.a, u.n_samples), first, n, 0)
             copy(z, a, lead, layer.n_out)
-        outputs(layer.g, layer.elementwise, lead, layer.n_out, z)
+        outputs(layer.g, lead, layer.n_out, z)
 
 
 @kernel
@@ -231,12 +232,15 @@ def backward_block(net: Any, T: Any, rows: Any, w: Any, first: int) -> None:
     l = net.layers.size - 1
     layer = net.layers[l]
     lead = layer.lead
-    y = rows_from(unit_block(layer, u.z, u.n_samples), first, n, lead)
-    delta = rows_from(unit_block(layer, u.delta, u.n_samples), first, n, lead)
-    output_deltas(layer.pull_back, net.slope, y, T, rows, line(w.scale, first, first + n), delta)
+    y = rows_from(unit_block(layer, u.z, u.n_samples), first, n, 0)
+    delta = rows_from(unit_block(layer, u.delta, u.n_samples), first, n, 0)
+    output_deltas(layer.pull_back, net.slope, lead, y, T, rows, line(w.scale, first, first + n), delta)
+    delta = rows_from(delta, 0, n, lead)
     while l > 0:
         w_next = weight_block(layer, net.params)
-        w_next_t = transposed_block(layer, w.transposed) if w.transposed.size > 0 else block(w.transposed, 0, layer.n_out, 0)
+        w_next_t = block(w.transposed, 0, layer.n_out, 0)
+        if w.transposed.size > 0:
+            w_next_t = rows_from(transposed_block(layer, w.transposed), 0, layer.n_out, lead)
         l -= 1
         layer = net.layers[l]
         z = rows_from(unit_block(layer, u.z, u.n_samples), first, n, 0)
@@ -285,16 +289,24 @@ def descend(net: Any, step: Any, w: Any, n_samples: int, k: int, c: Any, me: int
 
 
 @kernel
+def is_transposed(w: Any, k: int) -> bool:
+    """Whether Eq. 7 asks for the weights of a group in transposed form."""
+    return w.transposed.size > 0 and w.groups[k].layer > 0
+
+
+@kernel
 def transpose(net: Any, w: Any, k: int) -> None:
     """Copy the weights of one group to where Eq. 7 finds them."""
     group = w.groups[k]
     layer = net.layers[group.layer]
-    if group.layer > 0 and w.transposed.size > 0:
-        weights, transposed = weight_block(layer, net.params), transposed_block(layer, w.transposed)
+    weights, transposed = weight_block(layer, net.params), transposed_block(layer, w.transposed)
+    in_eights = group.first + (group.last + 1 - group.first) // 8 * 8
+    for j in range(0, transposed.shape[0], 8):
+        for i in range(group.first, in_eights, 8):
+            transpose_8(weights, i, j, transposed, layer.lead - 1 + i)
+    for i in range(in_eights, group.last + 1):
         for j in range(layer.n_out):
-            w_j = row_of(transposed, j, 0, layer.n_in)
-            for i in range(max(group.first, 1), group.last + 1):
-                w_j[i - 1] = weights[i, j]
+            transposed[j, layer.lead - 1 + i] = weights[i, j]
 
 
 # --------------------------------------------------------------------------------------------- before and after a batch
@@ -340,7 +352,7 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
         if k == 0:
             first_rows = line(order, 0, min(u.n_samples, order.size))
             begin_batch(step, samples.s, first_rows, w.scale, row_of(w.c, 0, 0, COEFFICIENTS + 1))
-        else:
+        elif is_transposed(w, k - 1):
             transpose(net, w, k - 1)
         finish(w.crew)
         k = claim(w.crew, me, 1, n_groups + 1)
@@ -368,7 +380,8 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
                     begin_batch(step, samples.s, next_rows, w.scale, row_of(w.c, (b + 1) % 2, 0, COEFFICIENTS + 1))
             else:
                 descend(net, step, w, stop - start, k - 1, row_of(w.c, b % 2, 0, COEFFICIENTS + 1), me)
-                transpose(net, w, k - 1)
+                if is_transposed(w, k - 1):
+                    transpose(net, w, k - 1)
             finish(w.crew)
             k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
         n_done += n_groups + 1

@@ -82,18 +82,14 @@ def pre_activations(panels: Any, w: Any, z: Any, width: int, a: Any) -> None:
 
 
 @kernel
-def outputs(g: int, elementwise: bool, lead: int, n_out: int, z: Any) -> None:
+def outputs(g: int, lead: int, n_out: int, z: Any) -> None:
     """Eq. 1, continued: z_j = g(a_j).
 
     z (n_samples, row), whole rows with the units from `lead` on: a_j before, z_j after;  z_0 is set to 1.
     """
-    if elementwise:
-        activate(g, (flat(z),))  # with the padding, in one long loop
-        for n in range(z.shape[0]):
-            z[n, lead - 1] = 1
-    else:
-        for n in range(z.shape[0]):
-            activate(g, (row_of(z, n, lead, n_out),))
+    activate(g, (flat(z), z.shape[1], lead, n_out))
+    for n in range(z.shape[0]):
+        z[n, lead - 1] = 1
 
 
 @kernel
@@ -108,21 +104,24 @@ def errors(e_n: int, a: Any, y: Any, T: Any, rows: Any, e: Any) -> None:
 
 
 @kernel
-def output_deltas(back: int, de_dy: int, y: Any, T: Any, rows: Any, scale: Any, delta: Any) -> None:
+def output_deltas(back: int, de_dy: int, lead: int, y: Any, T: Any, rows: Any, scale: Any, delta: Any) -> None:
     """Eq. 5: δ_k = g'(a_k) ∂E/∂y_k, times the weight of the sample.
 
-    y (n_samples, row);  T (any, n_out): targets, sample n is T[rows[n]];  scale (n_samples,);
-    delta (n_samples, row): overwritten.
+    y, delta (n_samples, row), whole rows with the units from `lead` on;  T (any, n_out): targets, sample n is T[rows[n]];
+    scale (n_samples,);  delta: overwritten.
     """
-    n_out = T.shape[1]
+    n_out, row = T.shape[1], y.shape[1]
     for n in range(y.shape[0]):
-        y_n, t_n, delta_n = row_of(y, n, 0, n_out), row_of(T, rows[n], 0, n_out), row_of(delta, n, 0, n_out)
+        y_n, t_n, delta_n = row_of(y, n, lead, n_out), row_of(T, rows[n], 0, n_out), row_of(delta, n, lead, n_out)
         if de_dy == 0:  # canonical: g'(a_k) cancels the denominator of ∂E/∂y_k, which may be 0
             for k in range(n_out):
                 delta_n[k] = y_n[k] - t_n[k]
         else:
             slope(de_dy, (y_n, t_n, delta_n))
-            pull_back(back, (y_n, delta_n))
+    if de_dy != 0:
+        pull_back(back, (flat(y), flat(delta), row, lead, n_out))
+    for n in range(y.shape[0]):
+        delta_n = row_of(delta, n, lead, n_out)
         for k in range(n_out):
             delta_n[k] = delta_n[k] * scale[n] if scale[n] != 0 else scale[n]  # δ_k may be Inf where it does not count
 
@@ -134,7 +133,7 @@ def hidden_deltas(
     """Eq. 7: δ_j = g'(a_j) Σ_k w_kj δ_k.
 
     w_next (1 + n_out, row_next): unit j leads out through row 1 + j;  w_next_t (n_next, ≥ n_out): its transpose without
-    the biases, or nothing;  delta_next (n_samples, ≥ n_next);  z, delta (n_samples, row), whole rows with the units from
+    the biases, or (n_next, 0);  delta_next (n_samples, ≥ n_next);  z, delta (n_samples, row), whole rows with the units from
     `lead` on;  delta: overwritten.
     """
     n_next = w_next_t.shape[0]
@@ -150,7 +149,7 @@ def hidden_deltas(
                 for k in range(n_next):
                     total += w_j[k] * delta_n[k]
                 delta[n, lead + j] = total
-    pull_back(back, (flat(z), flat(delta)))
+    pull_back(back, (flat(z), flat(delta), z.shape[1], lead, n_out))
 
 
 @kernel

@@ -6,6 +6,7 @@ A tile is `rows` × `vectors` registers.  Its verbs keep it in registers while t
     t = add_outer(t, z, n, last, i, w, j)     t[r, v] += z[n + r, i] * w[i, j + v]     rows of the tile are rows of z
     t = add_outer_t(t, z, n, i, last, w, j)   t[r, v] += z[n, i + r] * w[n, j + v]     rows of the tile are columns of z
     store(t, out, n, last, j)                 out[n + r, j + v] = t[r, v]
+    transpose_8(w, i, j, out, first)          out[j + c, first + r] = w[i + r, j + c], of 8 by 8 numbers
 
 Here v counts single numbers, `rows` by `vectors * lanes(out)` in all.  A tile that sticks out of its matrix at the
 bottom computes and stores its last row again: n + r, or i + r, stands for min(n + r, last).  To the side a tile never
@@ -158,6 +159,35 @@ def store(typing_context: Any, tile: Any, out: Any, n: Any, last: Any, j: Any) -
         return context.get_dummy_value()
 
     return types.none(tile, out, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def transpose_8(typing_context: Any, source: Any, i: Any, j: Any, target: Any, first: Any) -> Any:
+    """target[j + c, first + r] = source[i + r, j + c] for r and c from 0 to 7, of rows whose numbers are neighbours."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source_value, i_value, j_value, target_value, first_value = values
+        element = ir.FloatType() if source.dtype == types.float32 else ir.DoubleType()
+        eight, align = ir.VectorType(element, 8), source.dtype.bitwidth // 8
+        plus = lambda number, k: builder.add(number, ir.Constant(INT64, k))  # noqa: E731
+        rows = []
+        for r in range(8):
+            address = _address(context, builder, source, source_value, plus(i_value, r), j_value)
+            rows.append(builder.load(builder.bitcast(address, eight.as_pointer()), align=align))
+        for distance in (4, 2, 1):  # swap the blocks beside the diagonal, then those beside the diagonals of blocks
+            low = [c if c & distance == 0 else 8 + c - distance for c in range(8)]
+            high = [c + distance if c & distance == 0 else 8 + c for c in range(8)]
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), 8), mask) for mask in (low, high)]
+            for r in range(8):
+                if r & distance == 0:
+                    pair = rows[r], rows[r + distance]
+                    rows[r], rows[r + distance] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        for c in range(8):
+            address = _address(context, builder, target, target_value, plus(j_value, c), first_value)
+            builder.store(rows[c], builder.bitcast(address, eight.as_pointer()), align=align)
+        return context.get_dummy_value()
+
+    return types.none(source, types.intp, types.intp, target, types.intp), generate
 
 
 @intrinsic

@@ -1,4 +1,4 @@
-"""The decorator's cache, which must never stop the program, and the switch."""
+"""The decorator's cache, which must never stop the program, and calls by address."""
 
 import os
 import subprocess
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import types
+from numba.core.errors import TypingError
 
-from bpkernel.compiler import kernel, switch
+from bpkernel.compiler import by_address, kernel
 
 
 def add(x, y):
@@ -34,35 +36,49 @@ def divide(x, y):
     return x / y
 
 
-arithmetic = switch([add, multiply, divide])
-in_place = switch([double_in_place, negate_in_place])
+arithmetic, address_of_arithmetic = by_address(lambda real: real(real, real))
+in_place, address_of_in_place = by_address(lambda real: types.none(types.Array(real, 1, "C")))
 
 
-@kernel
-def compute(code, x, y):
-    return arithmetic(code, (x, y))
+@kernel(entry=True)
+def compute(function, x, y):
+    return arithmetic(function, (x, y))
 
 
-@kernel
-def change(code, x):
-    in_place(code, (x,))
+@kernel(entry=True)
+def change(function, x):
+    in_place(function, (x,))
 
 
-def test_the_switch_runs_the_function_of_its_code():
-    assert (compute(0, 3.0, 4.0), compute(1, 3.0, 4.0)) == (7.0, 12.0)
-    x = np.array([1.0, 2.0])
-    change(0, x)
-    change(1, x)
-    assert x.tolist() == [-2.0, -4.0]
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_function_at_an_address_is_run(dtype):
+    found = [compute(address_of_arithmetic(f, np.dtype(dtype)), dtype(3), dtype(4)) for f in (add, multiply)]
+    assert found == [7, 12]
+    x = np.array([1, 2], dtype)
+    for function in (double_in_place, negate_in_place):
+        change(address_of_in_place(function, x.dtype), x)
+    assert x.tolist() == [-2, -4]
 
 
-def test_a_function_of_a_switch_divides_by_zero_as_kernels_do():
+def test_a_function_is_compiled_once_for_each_dtype():
+    addresses = [address_of_arithmetic(add, np.dtype(dtype)) for dtype in ("float32", "float64", "float32", "float64")]
+    assert addresses[:2] == addresses[2:]
+    assert addresses[0] != addresses[1]
+
+
+def test_a_function_is_not_called_with_what_it_does_not_expect():
+    with pytest.raises(TypingError, match="instead of"):
+        compute(address_of_arithmetic(add, np.dtype("float32")), 1, 2)
+
+
+def test_a_function_by_address_divides_by_zero_as_kernels_do():
     """With Python's error model it would raise, which a loop that should be vectorised cannot afford."""
-    assert compute(2, 1.0, 0.0) == np.inf
-    assert np.isnan(compute(2, 0.0, 0.0))
+    address = address_of_arithmetic(divide, np.dtype("float64"))
+    assert compute(address, 1.0, 0.0) == np.inf
+    assert np.isnan(compute(address, 0.0, 0.0))
 
 
-@kernel
+@kernel(entry=True)
 def total(x):
     s = 0.0
     for i in range(x.size):
@@ -86,16 +102,17 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 PROGRAM = """
-    from bpkernel.layout import row_length
-    from bpkernel.losses import at_least
-    print(at_least(1.0, 0.5), sum(at_least.stats.cache_hits.values()) if hasattr(at_least.stats, 'cache_hits') else '')
+    import numpy as np
+    from bpkernel import crew
+    crew.run(0, 0, 0)
+    print(1.0, sum(crew.run.stats.cache_hits.values()))
 """
 
 
 def test_compiled_kernels_are_kept_and_found_again(tmp_path):
     first = run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path))
     assert first.stdout.split() == ["1.0", "0"], first.stderr
-    assert list(tmp_path.glob("*/losses.at_least*.nbc"))
+    assert list(tmp_path.glob("*/crew.run*.nbc"))
     assert run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path)).stdout.split() == ["1.0", "1"]
 
 
