@@ -21,6 +21,7 @@ from bpkernel.threads import available
 from bpkernel.tiles import ROWS, block, line, row_of, rows_from, transpose_8
 
 WORTH_A_THREAD = 500_000  # flops of a training step for each thread, at least
+WORTH_A_CHUNK = 2_000_000  # flops of a training step for each chunk, at least
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once where nothing goes back
 BLOCK_TILES = 43  # tiles of samples in a block, at most
 SHARES = 2  # blocks of samples for each thread: fewer do not let one help another out, more read the weights more often
@@ -68,7 +69,8 @@ class Work(NamedTuple):
     units: Units
     e: np.ndarray  # (n_samples,) float64: E^n
     scale: np.ndarray  # (n_samples,): what multiplies δ_k
-    transposed: np.ndarray  # (n_transposed,), empty where batches are too small for it
+    transposed: np.ndarray  # (1, n_transposed), or with chunks one for each thread; (1, 0) where batches are too small
+    partial: np.ndarray  # (n_chunks, n_params): gradients of chunks of a batch, or (0, 0)
     groups: np.ndarray  # of GROUP
     dw: np.ndarray  # (n_threads, size of the largest group): gradients
     c: np.ndarray  # (2, COEFFICIENTS + 1) float64: of this step and of the next; the last is what multiplies w in L2
@@ -122,15 +124,20 @@ def units(layout: Layout, n_samples: int, *, back: bool = False, keep_a: bool = 
 
 def work(layout: Layout, batch_size: int, n_threads: int, *, keep_a: bool = False) -> Work:
     """Scratch for training in batches of up to `batch_size` samples."""
-    groups = weight_groups(layout, n_threads)
+    groups = weight_groups(layout, n_threads, apart=chunks(layout, batch_size) > 0)
     rows = layout.layers["row"][[group[0] for group in groups]]
     largest = max((last - first + 1) * row for (_, first, last), row in zip(groups, rows, strict=True))
+    n_chunks = chunks(layout, batch_size)
+    copies = n_threads if n_chunks else 1
     transposed = layout.n_transposed if batch_size >= WORTH_TRANSPOSING else 0
     return Work(
         units(layout, batch_size, back=True, keep_a=keep_a),
         np.zeros(batch_size),
         np.zeros(batch_size, layout.dtype),
-        aligned_zeros(transposed, layout.dtype),
+        aligned_zeros(copies * transposed, layout.dtype).reshape(copies, -1),
+        aligned_zeros(n_chunks * layout.n_params, layout.dtype).reshape(n_chunks, -1)
+        if n_chunks
+        else np.empty((0, 0), layout.dtype),
         np.array(groups, GROUP),
         aligned_zeros(n_threads * int(largest), layout.dtype).reshape(n_threads, -1),
         np.zeros((2, COEFFICIENTS + 1)),
@@ -143,8 +150,22 @@ def threads_worth(flops: int) -> int:
     return max(1, min(flops // WORTH_A_THREAD, available())) if flops >= 2 * WORTH_A_THREAD else 1
 
 
-def weight_groups(layout: Layout, n_threads: int) -> list[tuple[int, int, int]]:
-    """(layer, first row, last row) of groups of rows of weights: whole tiles, about alike in cost."""
+def chunks(layout: Layout, batch_size: int) -> int:
+    """The chunks of a batch whose gradients are summed apart, or 0; whatever the number of threads, as it is for the bits.
+
+    It is for nets of few weights: a thread then reads nothing of the units that another has computed.  To write what
+    another core has read costs 7 ns a cache line, and with few weights that was a third of the time.
+    """
+    n_chunks = 1 << max(layout.flops * batch_size // WORTH_A_CHUNK, 1).bit_length() - 1
+    few = 2 * n_chunks * layout.n_params < batch_size * layout.n_units
+    return n_chunks if few and n_chunks > 1 else 0
+
+
+def weight_groups(layout: Layout, n_threads: int, *, apart: bool) -> list[tuple[int, int, int]]:
+    """(layer, first row, last row) of groups of rows of weights: whole tiles, about alike in cost.
+
+    Where the gradient is summed apart, groups are few, so that threads write to few of the same cache lines.
+    """
     layers = layout.layers
     widths = [padded(int(n_out), layout.dtype) for n_out in layers["n_out"]]
     cost = sum(width * (1 + int(n_in)) for width, n_in in zip(widths, layers["n_in"], strict=True))
@@ -153,6 +174,7 @@ def weight_groups(layout: Layout, n_threads: int) -> list[tuple[int, int, int]]:
         most = max(GROUP_TILES, GROUP_BYTES // (ROWS * int(row) * layout.dtype.itemsize))
         n_tiles = -(-(1 + int(n_in)) // ROWS)
         tiles = min(max(cost // (GROUP_SHARES * n_threads * ROWS * width), 1), most) if n_threads > 1 else most
+        tiles = max(tiles, GROUP_TILES) if apart else tiles
         n_groups = -(-n_tiles // tiles)
         bounds = [ROWS * (k * n_tiles // n_groups) for k in range(n_groups)] + [1 + int(n_in)]
         groups += [(l, bounds[k], bounds[k + 1] - 1) for k in range(n_groups)]
@@ -171,10 +193,10 @@ def n_blocks(n_samples: int, n_threads: int) -> int:
 
 
 @kernel
-def block_start(k: int, n_samples: int, n_threads: int) -> int:
-    """The first sample of a block: blocks are whole tiles, but the last."""
+def block_start(k: int, n_samples: int, blocks: int) -> int:
+    """The first sample of one of some blocks, which are whole tiles but the last."""
     n_tiles = (n_samples + ROWS - 1) // ROWS
-    return min(ROWS * (k * n_tiles // n_blocks(n_samples, n_threads)), n_samples)
+    return min(ROWS * (k * n_tiles // blocks), n_samples)
 
 
 @kernel
@@ -223,7 +245,7 @@ def error_block(net: Any, T: Any, rows: Any, u: Any, first: int, e: Any) -> None
 
 
 @kernel
-def backward_block(net: Any, T: Any, rows: Any, w: Any, first: int) -> None:
+def backward_block(net: Any, T: Any, rows: Any, w: Any, first: int, me: int) -> None:
     """δ of every layer for some samples: Eq. 5, then Eq. 7 from the last layer back.
 
     T (any, n_out);  rows (n,): its rows;  of `w`, rows first to first + n: z and scale are read, delta is overwritten.
@@ -238,9 +260,10 @@ def backward_block(net: Any, T: Any, rows: Any, w: Any, first: int) -> None:
     delta = rows_from(delta, 0, n, lead)
     while l > 0:
         w_next = weight_block(layer, net.params)
-        w_next_t = block(w.transposed, 0, layer.n_out, 0)
-        if w.transposed.size > 0:
-            w_next_t = rows_from(transposed_block(layer, w.transposed), 0, layer.n_out, lead)
+        transposed = own_transposed(w, me)
+        w_next_t = block(transposed, 0, layer.n_out, 0)
+        if transposed.size > 0:
+            w_next_t = rows_from(transposed_block(layer, transposed), 0, layer.n_out, lead)
         l -= 1
         layer = net.layers[l]
         z = rows_from(unit_block(layer, u.z, u.n_samples), first, n, 0)
@@ -268,18 +291,36 @@ def copy(source: Any, target: Any, first: int, n_columns: int) -> None:
 
 
 @kernel
+def group_gradient(net: Any, u: Any, group: Any, first: int, n: int, g: Any) -> None:
+    """Eq. 4 for one group of rows of weights, over the samples first to first + n; g (size of the group): overwritten."""
+    layer = net.layers[group.layer]
+    z = rows_from(input_block(layer, u.z, u.n_samples), first, n, layer.lead - 1)
+    delta = rows_from(unit_block(layer, u.delta, u.n_samples), first, n, layer.lead)
+    dw = block(g, 0, group.last - group.first + 1, layer.row)
+    gradient(net.panels, z, delta, group.first, group.last, whole_lines(layer.n_out, layer.lead), dw)
+
+
+@kernel
+def chunk_gradient(net: Any, w: Any, k: int, first: int, n: int) -> None:
+    """Eq. 4 for all weights, over the samples of chunk k, from first to first + n."""
+    for i in range(w.groups.size):
+        group = w.groups[i]
+        layer = net.layers[group.layer]
+        start, size = layer.weights + group.first * layer.row, (group.last - group.first + 1) * layer.row
+        group_gradient(net, w.units, group, first, n, row_of(w.partial, k, start, size))
+
+
+@kernel
 def descend(net: Any, step: Any, w: Any, n_samples: int, k: int, c: Any, me: int) -> None:
     """Eq. 4 for one group of rows of weights, and the optimizer's step on them."""
-    group, u = w.groups[k], w.units
+    group = w.groups[k]
     layer = net.layers[group.layer]
-    n_rows = group.last - group.first + 1
-    start, size = layer.weights + group.first * layer.row, n_rows * layer.row
-    z = rows_from(input_block(layer, u.z, u.n_samples), 0, n_samples, layer.lead - 1)
-    delta = rows_from(unit_block(layer, u.delta, u.n_samples), 0, n_samples, layer.lead)
+    start, size = layer.weights + group.first * layer.row, (group.last - group.first + 1) * layer.row
     g = row_of(w.dw, me, 0, size)
-    gradient(
-        net.panels, z, delta, group.first, group.last, whole_lines(layer.n_out, layer.lead), block(g, 0, n_rows, layer.row)
-    )
+    if w.partial.shape[0] > 0:
+        add_chunks(w.partial, start, g)
+    else:
+        group_gradient(net, w.units, group, 0, n_samples, g)
     params = line(net.params, start, start + size)
     if step.alpha > 0:
         decay = params.dtype.type(c[COEFFICIENTS])
@@ -289,17 +330,35 @@ def descend(net: Any, step: Any, w: Any, n_samples: int, k: int, c: Any, me: int
 
 
 @kernel
+def add_chunks(partial: Any, start: int, g: Any) -> None:
+    """g = Σ over the chunks, in their order, of partial (n_chunks, n_params) from `start` on."""
+    first = row_of(partial, 0, start, g.size)
+    for i in range(g.size):
+        g[i] = first[i]
+    for k in range(1, partial.shape[0]):
+        chunk = row_of(partial, k, start, g.size)
+        for i in range(g.size):
+            g[i] += chunk[i]
+
+
+@kernel
+def own_transposed(w: Any, me: int) -> Any:
+    """The transposed weights that a thread reads and writes: those of all threads, or its own."""
+    return row_of(w.transposed, me % w.transposed.shape[0], 0, w.transposed.shape[1])
+
+
+@kernel
 def is_transposed(w: Any, k: int) -> bool:
     """Whether Eq. 7 asks for the weights of a group in transposed form."""
     return w.transposed.size > 0 and w.groups[k].layer > 0
 
 
 @kernel
-def transpose(net: Any, w: Any, k: int) -> None:
+def transpose(net: Any, w: Any, k: int, me: int) -> None:
     """Copy the weights of one group to where Eq. 7 finds them."""
     group = w.groups[k]
     layer = net.layers[group.layer]
-    weights, transposed = weight_block(layer, net.params), transposed_block(layer, w.transposed)
+    weights, transposed = weight_block(layer, net.params), transposed_block(layer, own_transposed(w, me))
     in_eights = group.first + (group.last + 1 - group.first) // 8 * 8
     for j in range(0, transposed.shape[0], 8):
         for i in range(group.first, in_eights, 8):
@@ -346,27 +405,35 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
     X_other = rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     T = rows_from(samples.T, 0, samples.T.shape[0], 0)
     u, n_threads, n_groups = w.units, w.crew.size // SPACING - 1, w.groups.size
+    n_chunks = w.partial.shape[0]
+    shares_transposed = n_chunks == 0
     n_done = n_groups + 1
     k = claim(w.crew, me, 1, n_done)
     while k >= 0:
         if k == 0:
             first_rows = line(order, 0, min(u.n_samples, order.size))
             begin_batch(step, samples.s, first_rows, w.scale, row_of(w.c, 0, 0, COEFFICIENTS + 1))
-        elif is_transposed(w, k - 1):
-            transpose(net, w, k - 1)
+        elif shares_transposed and is_transposed(w, k - 1):
+            transpose(net, w, k - 1, me)
         finish(w.crew)
         k = claim(w.crew, me, 1, n_groups + 1)
     wait(w.crew, n_done)
     for b in range((order.size + u.n_samples - 1) // u.n_samples):
         start, stop = b * u.n_samples, min((b + 1) * u.n_samples, order.size)
-        blocks = n_blocks(stop - start, n_threads)
+        blocks = n_chunks if n_chunks > 0 else n_blocks(stop - start, n_threads)
+        if not shares_transposed:
+            for group in range(n_groups):
+                if is_transposed(w, group):
+                    transpose(net, w, group, me)
         k = claim(w.crew, me, 2 * b + 2, blocks)
         while k >= 0:
-            first, last = block_start(k, stop - start, n_threads), block_start(k + 1, stop - start, n_threads)
+            first, last = block_start(k, stop - start, blocks), block_start(k + 1, stop - start, blocks)
             rows = line(order, start + first, start + last)
             forward_block(net, X, X_other, rows, u, first)
             error_block(net, T, rows, u, first, line(w.e, first, last))
-            backward_block(net, T, rows, w, first)
+            backward_block(net, T, rows, w, first, me)
+            if n_chunks > 0:
+                chunk_gradient(net, w, k, first, last - first)
             finish(w.crew)
             k = claim(w.crew, me, 2 * b + 2, blocks)
         n_done += blocks
@@ -380,8 +447,8 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
                     begin_batch(step, samples.s, next_rows, w.scale, row_of(w.c, (b + 1) % 2, 0, COEFFICIENTS + 1))
             else:
                 descend(net, step, w, stop - start, k - 1, row_of(w.c, b % 2, 0, COEFFICIENTS + 1), me)
-                if is_transposed(w, k - 1):
-                    transpose(net, w, k - 1)
+                if shares_transposed and is_transposed(w, k - 1):
+                    transpose(net, w, k - 1, me)
             finish(w.crew)
             k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
         n_done += n_groups + 1
