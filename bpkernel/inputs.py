@@ -11,6 +11,7 @@ from bpkernel.activations import BY_NAME as ACTIVATIONS
 from bpkernel.activations import HIDDEN
 from bpkernel.losses import BY_NAME as LOSSES
 from bpkernel.losses import outputs_for
+from bpkernel.optimizers import OPTIMIZERS
 
 MOST_WEIGHTS = 10**12
 EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # what the kernels read inputs from
@@ -36,9 +37,28 @@ def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
     """A finite number of at least 0, in a dtype too."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number of at least 0; got {value!r}")
-    if not 0 <= value <= np.finfo(dtype).max:
+    if not 0 <= float(value) <= np.finfo(dtype).max:
         raise ValueError(f"{name} must be a number of at least 0, and finite in {dtype}; got {value!r}")
     return float(value)
+
+
+def pair(name: str, value: Any) -> Any:
+    """Inputs and targets."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (X, T)")
+    return value
+
+
+def training(optimizer: Any, callback: Any, patience: Any, validation_data: Any) -> None:
+    """What else `fit` is given."""
+    if type(optimizer) not in OPTIMIZERS:
+        raise TypeError(f"optimizer must be a bpkernel.SGD or bpkernel.Adam, such as bp.Adam(); got {optimizer!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of the history; got {callback!r}")
+    if patience is not None:
+        count("patience", patience)
+        if validation_data is None:
+            raise ValueError("patience watches the validation loss: pass validation_data=(X, T) too")
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:

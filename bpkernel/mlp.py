@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from bpkernel import inputs, passes, persistence
+from bpkernel import epoch, inputs, persistence, plan
 from bpkernel.layout import Layout, aligned_zeros
-from bpkernel.optimizers import COEFFICIENTS, OPTIMIZERS, Adam, Keep, Optimizer
+from bpkernel.optimizers import COEFFICIENTS, Adam, Keep, Optimizer
 from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
 from bpkernel.training import Inference, Trainer, mean_error
@@ -97,14 +97,14 @@ class MLP:
     def _allocate(self) -> None:
         self._layout = Layout(self.layer_sizes, (*self.activation, self.output_activation), self.dtype)
         self._params = aligned_zeros(self._layout.n_params, self.dtype)
-        self._compiled: passes.Net | None = None
+        self._compiled: plan.Net | None = None
         self._for_one_row: list[Inference] = []  # scratch that no caller uses just now
 
     @property
-    def _net(self) -> passes.Net:
+    def _net(self) -> plan.Net:
         """The net as the kernels take it; compiled when first asked for."""
         if self._compiled is None:
-            self._compiled = passes.net(self._layout, self.loss_name, self._params)
+            self._compiled = plan.net(self._layout, self.loss_name, self._params)
         return self._compiled
 
     @property
@@ -192,19 +192,10 @@ class MLP:
         epochs, batch_size = inputs.count("epochs", epochs), inputs.count("batch_size", batch_size)
         shuffle, progress = inputs.flag("shuffle", shuffle), inputs.flag("progress", progress)
         optimizer = Adam() if optimizer is None else optimizer
-        if type(optimizer) not in OPTIMIZERS:
-            raise TypeError(f"optimizer must be a bpkernel.SGD or bpkernel.Adam, such as bp.Adam(); got {optimizer!r}")
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be a function of the history; got {callback!r}")
-        if patience is not None:
-            inputs.count("patience", patience)
-            if validation_data is None:
-                raise ValueError("patience watches the validation loss: pass validation_data=(X, T) too")
+        inputs.training(optimizer, callback, patience, validation_data)
         validation = None
         if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                raise TypeError("validation_data must be a pair (X, T)")
-            held_back = self._samples(*validation_data, None, prefix="validation ")
+            held_back = self._samples(*inputs.pair("validation_data", validation_data), None, prefix="validation ")
             validation = lambda: mean_error(self._layout, self._net, held_back)  # noqa: E731
         trainer = Trainer(self._layout, self._net, optimizer, min(batch_size, n_samples), alpha)
         orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
@@ -223,15 +214,12 @@ class MLP:
         """
         X = inputs.samples("X", X, self.layer_sizes[0], self.dtype)
         y = np.empty((len(X), self.layer_sizes[-1]), self.dtype)
-        samples = passes.samples(X, y, NO_WEIGHTS[self.dtype])  # y stands in for the targets, which nobody asks for
-        if len(X) > 1:
-            Inference(self._layout, self._net, len(X)).outputs(samples, y)
-        else:
-            try:
-                inference = self._for_one_row.pop()
-            except IndexError:  # the first caller, or another thread is using it
-                inference = Inference(self._layout, self._net, 1)
-            inference.outputs(samples, y)
+        try:
+            inference = self._for_one_row.pop() if len(X) == 1 else Inference(self._layout, self._net, len(X))
+        except IndexError:  # the first caller, or another thread is using it
+            inference = Inference(self._layout, self._net, 1)
+        inference.outputs(plan.samples(X, y, NO_WEIGHTS[self.dtype]), y)  # y stands in for the targets, not asked for
+        if len(X) == 1:
             self._for_one_row.append(inference)
         return y
 
@@ -253,11 +241,11 @@ class MLP:
         """
         samples = self._samples(X, T, None)
         n_samples, layout = len(samples.T), self._layout
-        n_threads = passes.threads_worth(layout.flops * n_samples)
-        work = passes.work(layout, n_samples, n_threads, keep_a=True)
+        n_threads = plan.threads_worth(layout.flops * n_samples)
+        work = plan.work(layout, n_samples, n_threads, keep_a=True)
         gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros(1)
-        step = passes.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
-        launch(n_threads, passes.train, self._net, step, samples, np.arange(n_samples), work, total)
+        step = plan.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
+        launch(n_threads, epoch.train, self._net, step, samples, np.arange(n_samples), work, total)
         a, z, delta = (
             tuple(block.copy() for block in layout.units(units, n_samples))
             for units in (work.units.a, work.units.z, work.units.delta)
@@ -267,10 +255,10 @@ class MLP:
         db = tuple(block.copy() for block in layout.biases(gradient[0]))
         return Backprop((none, *a), (X, *z), (none, *delta), dw, db, float(total[0]))
 
-    def _samples(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> passes.Samples:
+    def _samples(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> plan.Samples:
         X = inputs.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
         T = inputs.targets(f"{prefix}T", T, self.loss_name, len(X), self.layer_sizes[-1], self.dtype)
-        return passes.samples(X, T, inputs.sample_weight(sample_weight, len(X), self.dtype))
+        return plan.samples(X, T, inputs.sample_weight(sample_weight, len(X), self.dtype))
 
     # ------------------------------------------------------------------------------------------------- to files and back
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from bpkernel import crew, passes
+from bpkernel import crew, epoch, plan
 from bpkernel.layout import Layout
 from bpkernel.optimizers import Optimizer
 from bpkernel.progress import Bar
@@ -45,20 +45,20 @@ class Trainer:
     put back as they were before.
     """
 
-    def __init__(self, layout: Layout, net: passes.Net, optimizer: Optimizer, batch_size: int, alpha: float):
+    def __init__(self, layout: Layout, net: plan.Net, optimizer: Optimizer, batch_size: int, alpha: float):
         self.layout, self.net, self.optimizer = layout, net, optimizer
         settings = optimizer.settings(layout.dtype)
         self.before = net.params.copy(), optimizer.snapshot()
         state, steps = optimizer.bind(layout)
-        self.step = passes.step(type(optimizer), settings, state, steps, alpha=alpha)
-        self.n_threads = passes.threads_worth(layout.flops * batch_size)
-        self.work = passes.work(layout, batch_size, self.n_threads)
+        self.step = plan.step(type(optimizer), settings, state, steps, alpha=alpha)
+        self.n_threads = plan.threads_worth(layout.flops * batch_size)
+        self.work = plan.work(layout, batch_size, self.n_threads)
         self.best: np.ndarray | None = None  # the weights of the lowest validation loss, where patience is set
         self.pace = Pace()
 
     def run(
         self,
-        samples: passes.Samples,
+        samples: plan.Samples,
         orders: Callable[[], np.ndarray],
         epochs: int,
         validation: Callable[[], float] | None,
@@ -72,7 +72,7 @@ class Trainer:
         lowest, lowest_epoch = math.inf, 0
         try:
             with Bar(len(samples.X), epochs) if progress else nullcontext() as bar:
-                for epoch in range(epochs):
+                for number in range(epochs):
                     start = time.perf_counter()
                     loss = self._epoch(samples, orders(), history, bar) / total_weight
                     history.loss.append(loss)
@@ -85,10 +85,10 @@ class Trainer:
                         bar.epoch(history)
                     if patience is not None:
                         if history.validation_loss[-1] < lowest:
-                            lowest, lowest_epoch = history.validation_loss[-1], epoch
-                            history.best_epoch = epoch
+                            lowest, lowest_epoch = history.validation_loss[-1], number
+                            history.best_epoch = number
                             self.best = self.net.params.copy()
-                        stop = stop or epoch - lowest_epoch >= patience
+                        stop = stop or number - lowest_epoch >= patience
                     if stop:
                         break
         finally:
@@ -97,11 +97,11 @@ class Trainer:
         self._go_on_if(bool(np.isfinite(self.net.params).all()), len(history.loss))
         return history
 
-    def _epoch(self, samples: passes.Samples, order: np.ndarray, history: History, bar: Bar | None) -> float:
+    def _epoch(self, samples: plan.Samples, order: np.ndarray, history: History, bar: Bar | None) -> float:
         """Σ_n s_n E^n of one epoch, in compiled calls of about SECONDS."""
         total = np.zeros(1)
         for part in self.pace.parts(order.size, self.work.units.n_samples):
-            launch(self.n_threads, passes.train, self.net, self.step, samples, order[part], self.work, total)
+            launch(self.n_threads, epoch.train, self.net, self.step, samples, order[part], self.work, total)
             self._go_on_if(math.isfinite(total[0]), len(history.loss) + 1)
             if bar is not None:
                 bar.samples(part.stop - part.start, history)
@@ -122,30 +122,32 @@ class Trainer:
 class Inference:
     """Outputs and errors of a net, forward only; for one caller at a time."""
 
-    def __init__(self, layout: Layout, net: passes.Net, n_samples: int):
+    def __init__(self, layout: Layout, net: plan.Net, n_samples: int):
         self.layout, self.net = layout, net
-        self.n_threads = passes.threads_worth(layout.flops * n_samples // 3)
-        share = -(-n_samples // (passes.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
-        each = min(-(-share // ROWS) * ROWS, passes.PREDICTED_TOGETHER) if n_samples > 1 else 1
-        self.units = passes.units(layout, each * self.n_threads)
+        self.n_threads = plan.threads_worth(layout.flops * n_samples // 3)
+        share = -(-n_samples // (epoch.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
+        each = min(-(-share // ROWS) * ROWS, plan.PREDICTED_TOGETHER) if n_samples > 1 else 1
+        self.units = plan.units(layout, each * self.n_threads)
         self.crew = crew.state(self.n_threads)
 
-    def outputs(self, samples: passes.Samples, y: np.ndarray) -> None:
+    def outputs(self, samples: plan.Samples, y: np.ndarray) -> None:
         """y (n_samples, n_outputs): overwritten."""
-        self._run(samples, len(y), lambda part: (y[part], NO_ERRORS))
+        self._run(samples, y, NO_ERRORS)
 
-    def errors(self, samples: passes.Samples) -> np.ndarray:
+    def errors(self, samples: plan.Samples) -> np.ndarray:
         """E^n (n_samples,), float64."""
-        e, no_y = np.empty(len(samples.s)), np.empty((0, samples.T.shape[1]), samples.T.dtype)
-        self._run(samples, len(e), lambda part: (no_y, e[part]))
+        e = np.empty(len(samples.s))
+        self._run(samples, samples.T[:0], e)
         return e
 
-    def _run(self, samples: passes.Samples, n: int, results: Callable[[slice], tuple[np.ndarray, np.ndarray]]) -> None:
-        for part in Pace().parts(n, self.units.n_samples):
-            launch(self.n_threads, passes.infer, self.net, samples, part.start, self.units, self.crew, *results(part))
+    def _run(self, samples: plan.Samples, y: np.ndarray, e: np.ndarray) -> None:
+        n = max(len(y), len(e))
+        parts = Pace().parts(n, self.units.n_samples) if n > 1 else (slice(0, n),)
+        for part in parts:
+            launch(self.n_threads, epoch.infer, self.net, samples, part.start, self.units, self.crew, y[part], e[part])
 
 
-def mean_error(layout: Layout, net: passes.Net, samples: passes.Samples) -> float:
+def mean_error(layout: Layout, net: plan.Net, samples: plan.Samples) -> float:
     """Σ_n s_n E^n / Σ_n s_n; a sample without weight does not count, even if its E^n is Inf."""
     e = Inference(layout, net, len(samples.s)).errors(samples)
     s = samples.s.astype(np.float64)

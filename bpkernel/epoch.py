@@ -1,0 +1,179 @@
+"""Floor 3: the epoch, many mini-batches in one compiled call.
+
+A mini-batch is two stages of a crew of threads.  The first goes over blocks of samples: forward, E and every δ, while a
+block is in cache.  The second goes over groups of rows of weights: the gradient's sum over the samples and at once the
+optimizer's step, so that every δ is computed with the old weights and no gradient goes to memory.  Nets of few weights sum
+the gradients of some chunks of the batch in the first stage already.  Every number has one owner and one order of
+summation: results do not depend on the number of threads.
+"""
+
+from typing import Any
+
+from bpkernel.compiler import kernel
+from bpkernel.crew import SPACING, bound, claim, finish, run, wait
+from bpkernel.layout import unit_block
+from bpkernel.optimizers import COEFFICIENTS, coefficients
+from bpkernel.passes import (
+    backward_block,
+    chunk_gradient,
+    copy,
+    descend,
+    error_block,
+    forward_block,
+    is_transposed,
+    transpose,
+)
+from bpkernel.tiles import ROWS, line, row_of, rows_from
+
+BLOCK_TILES = 43  # tiles of samples in a block, at most
+SHARES = 2  # blocks of samples for each thread: fewer do not let one help another out, more read the weights more often
+
+
+@kernel
+def n_blocks(n_samples: int, n_threads: int) -> int:
+    """The blocks of samples in a batch."""
+    n_tiles = (n_samples + ROWS - 1) // ROWS
+    shares = min(n_tiles, SHARES * n_threads) if n_threads > 1 else 1
+    return max(shares, (n_tiles + BLOCK_TILES - 1) // BLOCK_TILES)
+
+
+@kernel
+def block_start(k: int, n_samples: int, blocks: int) -> int:
+    """The first sample of one of some blocks, which are whole tiles but the last."""
+    n_tiles = (n_samples + ROWS - 1) // ROWS
+    return min(ROWS * (k * n_tiles // blocks), n_samples)
+
+
+@kernel
+def begin_batch(step: Any, s: Any, rows: Any, scale: Any, c: Any) -> None:
+    """What multiplies δ_k, and the coefficients of the step; the gradient is Σ_n s_n ∂E^n/∂w / Σ_n s_n."""
+    weight = 0.0
+    for n in range(rows.size):
+        weight += s[rows[n]]
+    if not step.mean:
+        weight = 1.0
+    for n in range(rows.size):
+        scale[n] = s[rows[n]] / weight if weight > 0 else 0.0
+    step.steps[0] += 1
+    coefficients(step.coefficients, (step.settings, step.steps[0], c))
+    c[COEFFICIENTS] = step.alpha / weight if weight > 0 else 0.0
+
+
+@kernel
+def weighted_error(s: Any, rows: Any, e: Any) -> float:
+    """Σ_n s_n E^n of a batch; a sample without weight does not count, even if its E^n is Inf."""
+    total = 0.0
+    for n in range(rows.size):
+        if s[rows[n]] > 0:
+            total += s[rows[n]] * e[n]
+    return total
+
+
+# ------------------------------------------------------------------------------------------------- what each thread does
+
+
+def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: Any, me: int) -> None:
+    """Mini-batches of `w.units.n_samples` samples; stages 2 b + 2 and 2 b + 3 are batch b's, and 1 prepares the first."""
+    X = rows_from(samples.X, 0, samples.X.shape[0], 0)
+    X_other = rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
+    T = rows_from(samples.T, 0, samples.T.shape[0], 0)
+    u, n_threads, n_groups = w.units, w.crew.size // SPACING - 1, w.groups.size
+    n_chunks = w.partial.shape[0]
+    shares_transposed = n_chunks == 0
+    n_done = n_groups + 1
+    k = claim(w.crew, me, 1, n_done)
+    while k >= 0:
+        if k == 0:
+            first_rows = line(order, 0, min(u.n_samples, order.size))
+            begin_batch(step, samples.s, first_rows, w.scale, row_of(w.c, 0, 0, COEFFICIENTS + 1))
+        elif shares_transposed and is_transposed(w, k - 1):
+            transpose(net, w, k - 1, me)
+        finish(w.crew)
+        k = claim(w.crew, me, 1, n_groups + 1)
+    wait(w.crew, n_done)
+    for b in range((order.size + u.n_samples - 1) // u.n_samples):
+        start, stop = b * u.n_samples, min((b + 1) * u.n_samples, order.size)
+        blocks = n_chunks if n_chunks > 0 else n_blocks(stop - start, n_threads)
+        if not shares_transposed:
+            for group in range(n_groups):
+                if is_transposed(w, group):
+                    transpose(net, w, group, me)
+        k = claim(w.crew, me, 2 * b + 2, blocks)
+        while k >= 0:
+            first, last = block_start(k, stop - start, blocks), block_start(k + 1, stop - start, blocks)
+            rows = line(order, start + first, start + last)
+            forward_block(net, X, X_other, rows, u, first)
+            error_block(net, T, rows, u, first, line(w.e, first, last))
+            backward_block(net, T, rows, w, first, me)
+            if n_chunks > 0:
+                chunk_gradient(net, w, k, first, last - first)
+            finish(w.crew)
+            k = claim(w.crew, me, 2 * b + 2, blocks)
+        n_done += blocks
+        wait(w.crew, n_done)
+        k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
+        while k >= 0:
+            if k == 0:
+                total[0] += weighted_error(samples.s, line(order, start, stop), w.e)
+                next_rows = line(order, stop, min(stop + u.n_samples, order.size))
+                if next_rows.size > 0:
+                    begin_batch(step, samples.s, next_rows, w.scale, row_of(w.c, (b + 1) % 2, 0, COEFFICIENTS + 1))
+            else:
+                descend(net, step, w, stop - start, k - 1, row_of(w.c, b % 2, 0, COEFFICIENTS + 1), me)
+                if shares_transposed and is_transposed(w, k - 1):
+                    transpose(net, w, k - 1, me)
+            finish(w.crew)
+            k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
+        n_done += n_groups + 1
+        wait(w.crew, n_done)
+
+
+def infer_member(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, e: Any, me: int) -> None:
+    """Outputs y (n, n_out), or errors e (n,), of n samples from `start` on; either may have no rows."""
+    n_threads = crew.size // SPACING - 1
+    n, size = max(y.shape[0], e.size), u.n_samples // n_threads
+    layer = net.layers[net.layers.size - 1]
+    n_tasks = (n + size - 1) // size
+    k = claim(crew, me, 1, n_tasks)
+    while k >= 0:
+        first, stop = k * size, min((k + 1) * size, n)
+        rows = line(u.own_rows, 0, stop - first)
+        X = rows_from(samples.X, start + first, min(rows.size, samples.X.shape[0]), 0)
+        X_other = rows_from(samples.X_other, start + first, min(rows.size, samples.X_other.shape[0]), 0)
+        forward_block(net, X, X_other, rows, u, me * size)
+        if e.size > 0:
+            T = rows_from(samples.T, start + first, rows.size, 0)
+            error_block(net, T, rows, u, me * size, line(e, first, stop))
+        if y.shape[0] > 0:
+            found = rows_from(unit_block(layer, u.z, u.n_samples), me * size, rows.size, layer.lead)
+            copy(found, rows_from(y, first, rows.size, 0), 0, layer.n_out)
+        finish(crew)
+        k = claim(crew, me, 1, n_tasks)
+    wait(crew, n_tasks)
+
+
+# -------------------------------------------------------------------------------------------------- what floor 4 calls
+
+bind_train, bind_infer = bound(train_member), bound(infer_member)
+
+
+@kernel(entry=True)
+def train(net: Any, step: Any, samples: Any, order: Any, w: Any, total: Any) -> None:
+    """Mini-batches of `w.units.n_samples` samples in the given order; Σ_n s_n E^n, each E^n as of its own batch.
+
+    order (n,): rows of the samples;  params, the optimizer's state and steps: overwritten;  total (1,): added to.
+    With the optimizer KEEP the weights stay, and its state[0] is the sum over the samples of the gradient.
+    """
+    for i in range(w.crew.size):
+        w.crew[i] = 0
+    function, arguments = bind_train((net, step, samples, order, w, total))
+    run(function, arguments, w.crew.size // SPACING - 1)
+
+
+@kernel(entry=True)
+def infer(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, e: Any) -> None:
+    """Outputs y (n, n_out), or errors E^n e (n,), of n samples from `start` on; either may have no rows."""
+    for i in range(crew.size):
+        crew[i] = 0
+    function, arguments = bind_infer((net, samples, start, u, crew, y, e))
+    run(function, arguments, crew.size // SPACING - 1)
