@@ -21,6 +21,8 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
 PACKAGE = Path(__file__).parent
 
+BY_ADDRESS: list[Any] = []  # the kernels that others may call by address: their code must stay where it is
+
 if numba.config.DISABLE_JIT:
     raise ImportError("bpkernel is compiled by Numba and cannot do without: unset NUMBA_DISABLE_JIT")
 
@@ -52,7 +54,7 @@ def by_address(signature: Callable[[Any], Any]) -> tuple[Any, Callable[[Callable
     first needed, and only once: a kernel that calls another directly has a copy of it, optimised anew, and so has the
     kernel that calls that one.
     """
-    compiled = {}
+    compiled: dict[tuple[Callable[..., Any], np.dtype], Any] = {}
 
     def address(function: Callable[..., Any], dtype: np.dtype) -> int:
         key = function, dtype
@@ -60,6 +62,7 @@ def by_address(signature: Callable[[Any], Any]) -> tuple[Any, Callable[[Callable
             dispatcher = kernel(function)
             arguments = signature(numba.from_dtype(dtype)).args
             dispatcher.compile(arguments)
+            BY_ADDRESS.append(dispatcher)
             compiled[key] = dispatcher.overloads[arguments]
         result = compiled[key]
         return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)

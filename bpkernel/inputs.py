@@ -42,11 +42,11 @@ def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
     return float(value)
 
 
-def pair(name: str, value: Any) -> Any:
+def pair(name: str, value: Any) -> tuple[Any, Any]:
     """Inputs and targets."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} must be a pair (X, T)")
-    return value
+    return value[0], value[1]
 
 
 def training(optimizer: Any, callback: Any, patience: Any, validation_data: Any) -> None:

@@ -15,8 +15,6 @@ from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
 from bpkernel.training import Inference, Trainer, mean_error
 
-NO_WEIGHTS = {np.dtype(dtype): np.empty(0, dtype) for dtype in ("float32", "float64")}
-
 
 class MLP:
     """A multilayer perceptron, trained by back-propagation (Bishop 1995, section 4.8).
@@ -187,15 +185,14 @@ class MLP:
         weights of the lowest validation loss.
         """
         samples = self._samples(X, T, sample_weight)
-        n_samples = len(samples.T)
-        alpha = inputs.not_negative("alpha", alpha, self.dtype)
+        n_samples, alpha = len(samples.T), inputs.not_negative("alpha", alpha, self.dtype)
         epochs, batch_size = inputs.count("epochs", epochs), inputs.count("batch_size", batch_size)
         shuffle, progress = inputs.flag("shuffle", shuffle), inputs.flag("progress", progress)
         optimizer = Adam() if optimizer is None else optimizer
         inputs.training(optimizer, callback, patience, validation_data)
         validation = None
         if validation_data is not None:
-            held_back = self._samples(*inputs.pair("validation_data", validation_data), None, prefix="validation ")
+            held_back = self._samples(*inputs.pair("validation_data", validation_data), prefix="validation ")
             validation = lambda: mean_error(self._layout, self._net, held_back)  # noqa: E731
         trainer = Trainer(self._layout, self._net, optimizer, min(batch_size, n_samples), alpha)
         orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
@@ -218,7 +215,7 @@ class MLP:
             inference = self._for_one_row.pop() if len(X) == 1 else Inference(self._layout, self._net, len(X))
         except IndexError:  # the first caller, or another thread is using it
             inference = Inference(self._layout, self._net, 1)
-        inference.outputs(plan.samples(X, y, NO_WEIGHTS[self.dtype]), y)  # y stands in for the targets, not asked for
+        inference.outputs(plan.samples(X, y, np.empty(0, self.dtype)), y)  # y stands in for the targets, not asked for
         if len(X) == 1:
             self._for_one_row.append(inference)
         return y
@@ -239,23 +236,20 @@ class MLP:
         >>> r.error, r.delta[1].item(), r.dw[0].item(), r.db[0].item()
         (0.5, 1.0, 2.0, 1.0)
         """
-        samples = self._samples(X, T, None)
+        samples = self._samples(X, T)
         n_samples, layout = len(samples.T), self._layout
         n_threads = plan.threads_worth(layout.flops * n_samples)
         work = plan.work(layout, n_samples, n_threads, keep_a=True)
         gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros(1)
         step = plan.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
         launch(n_threads, epoch.train, self._net, step, samples, np.arange(n_samples), work, total)
-        a, z, delta = (
-            tuple(block.copy() for block in layout.units(units, n_samples))
-            for units in (work.units.a, work.units.z, work.units.delta)
-        )
         none, X = np.empty((n_samples, 0), self.dtype), np.concatenate([samples.X, samples.X_other]).astype(self.dtype)
-        dw = tuple(block.copy() for block in layout.weights(gradient[0]))
-        db = tuple(block.copy() for block in layout.biases(gradient[0]))
-        return Backprop((none, *a), (X, *z), (none, *delta), dw, db, float(total[0]))
+        views = (layout.units(buffer, n_samples) for buffer in (work.units.a, work.units.z, work.units.delta))
+        a, z, delta = (tuple(view.copy() for view in layer) for layer in views)
+        gradients = layout.weights(gradient[0]), layout.biases(gradient[0])
+        return Backprop((none, *a), (X, *z), (none, *delta), *gradients, float(total[0]))
 
-    def _samples(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None, prefix: str = "") -> plan.Samples:
+    def _samples(self, X: Any, T: Any, sample_weight: Any = None, *, prefix: str = "") -> plan.Samples:
         X = inputs.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
         T = inputs.targets(f"{prefix}T", T, self.loss_name, len(X), self.layer_sizes[-1], self.dtype)
         return plan.samples(X, T, inputs.sample_weight(sample_weight, len(X), self.dtype))

@@ -57,13 +57,13 @@ _sums, _address_of_sums = by_address(lambda real: types.none(matrix(real), matri
 _gradient, _address_of_gradient = by_address(
     lambda real: types.none(matrix(real), matrix(real), types.intp, types.intp, types.intp, matrix(real))
 )
-_PANELS = {vectors: (_panel_of_sums(vectors), _panel_of_gradient(vectors)) for vectors in WIDTHS}
+PANELS = {vectors: (_panel_of_sums(vectors), _panel_of_gradient(vectors)) for vectors in WIDTHS}
 
 
 def panels(dtype: np.dtype) -> np.ndarray:
     """Addresses (2, VECTORS + 1) of the compiled panels of every width: those of Eqs. 1 and 7, and those of Eq. 4."""
     addresses = np.zeros((2, VECTORS + 1), np.int64)
-    for vectors, (sums, gradient) in _PANELS.items():
+    for vectors, (sums, gradient) in PANELS.items():
         addresses[:, vectors] = _address_of_sums(sums, dtype), _address_of_gradient(gradient, dtype)
     return addresses
 

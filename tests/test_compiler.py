@@ -103,16 +103,17 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
 
 PROGRAM = """
     import numpy as np
-    from bpkernel import crew
-    crew.run(0, 0, 0)
-    print(1.0, sum(crew.run.stats.cache_hits.values()))
+    from bpkernel import compiler, losses
+    address = losses.address_of_error(losses.SquaredError.error, np.dtype("float64"))
+    [dispatcher] = compiler.BY_ADDRESS
+    print(1.0, sum(dispatcher.stats.cache_hits.values()))
 """
 
 
 def test_compiled_kernels_are_kept_and_found_again(tmp_path):
     first = run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path))
     assert first.stdout.split() == ["1.0", "0"], first.stderr
-    assert list(tmp_path.glob("*/crew.run*.nbc"))
+    assert list(tmp_path.glob("*/losses.SquaredError.error*.nbc"))
     assert run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path)).stdout.split() == ["1.0", "1"]
 
 

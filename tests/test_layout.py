@@ -52,8 +52,8 @@ def test_padding_stays_zero_and_guards_stay_whole(sizes, dtype):
     net = bp.MLP(sizes, activation="logistic", output_activation="logistic", dtype=dtype, random_state=0)
     n_params, guard = net._layout.n_params, 64
     guarded = np.full(n_params + 2 * guard, 7, dtype)
-    guarded[guard:-guard] = net._net.params
-    net._net = net._net._replace(params=guarded[guard:-guard])
+    guarded[guard:-guard] = net._params
+    net._params = guarded[guard:-guard]
     rng = np.random.default_rng(0)
     net.fit(rng.uniform(0, 1, (53, sizes[0])), rng.uniform(0, 1, (53, sizes[-1])), epochs=3, batch_size=8)
     assert (guarded[:guard] == 7).all()
@@ -61,4 +61,4 @@ def test_padding_stays_zero_and_guards_stay_whole(sizes, dtype):
     for view in (*net.weights, *net.biases):
         assert np.count_nonzero(view) == view.size
         view[:] = 0
-    assert not net._net.params.any()
+    assert not net._params.any()
