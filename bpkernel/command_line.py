@@ -2,6 +2,7 @@
 
 import shlex
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,8 @@ from rich.table import Table
 import bpkernel
 from bpkernel import checking, experiment, tables
 from bpkernel.activations import HIDDEN
+from bpkernel.compiler import CACHE_FOLDER
+from bpkernel.warmup import warm_up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -244,6 +247,23 @@ def check(
     failed = sum(finding.share > 1 for finding, _ in worst.values())
     out.print(f"{len(worst) - failed} quantities within bounds, {failed} out of bounds")
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def warmup(
+    dtype: Annotated[list[str] | None, _choice(*checking.DTYPES, help="Default: both; may be repeated.")] = None,
+) -> None:
+    """Compile all kernels ahead, so that no later program waits for them.
+
+    Example: `bpkernel warmup --dtype float32`
+    """
+    start = time.perf_counter()
+    with out.status("compiling") as status:
+        for real in dtype or checking.DTYPES:
+            for name in warm_up(real):
+                status.update(f"compiled {real} {name}")
+    kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "not kept, as BPKERNEL_CACHE_DIR is empty"
+    out.print(f"compiled in {time.perf_counter() - start:.1f} s, {kept}", markup=False, soft_wrap=True)
 
 
 def run() -> None:

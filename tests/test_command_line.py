@@ -1,5 +1,6 @@
 """The command line, used as a person would."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -253,3 +254,26 @@ def test_importing_the_package_needs_numpy_and_numba_only():
         "import bpkernel, sys; print([m for m in ('sklearn', 'pandas', 'rich', 'typer', 'safetensors') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_nothing_is_left_to_compile_after_a_warmup(tmp_path):
+    """What a net of any kind needs is then in the cache: using one adds nothing to it."""
+    environment = {**os.environ, "BPKERNEL_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "bpkernel", "warmup", "--dtype", "float32"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert "kept in" in result.stdout, result.stderr
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")}
+    assert len(kept) > 50
+    program = """
+import numpy as np, bpkernel as bp
+X, T = np.random.default_rng(0).uniform(0, 1, (2, 300, 70))
+for hidden in ("identity", "logistic", "tanh", "relu"):
+    for output, loss in (("identity", "squared_error"), ("exp", "poisson"), ("logistic", "binary_cross_entropy")):
+        net = bp.MLP((70, 70, 70), hidden, output, loss)
+        net.fit(X, T, epochs=1, optimizer=bp.SGD())
+        net.fit(X, T, epochs=1, validation_data=(X, T))
+        net.predict(X)
+        net.backprop(X, T)
+"""
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")} == kept

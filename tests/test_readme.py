@@ -56,7 +56,7 @@ def test_the_commands_of_the_readme_are_those_of_the_project():
     assert 'pip install ".[all]" && bpkernel train digits' in commands
     assert 'pip install ".[test]" && pytest' in commands
     extras = set(importlib.metadata.metadata("bpkernel").get_all("Provides-Extra"))
-    assert extras == {"all", "cli", "save", "test", "dev"}
+    assert extras == {"all", "cli", "save", "test", "dev", "peers"}
 
 
 def test_the_changelog_knows_the_version():
