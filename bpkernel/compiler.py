@@ -27,19 +27,20 @@ if numba.config.DISABLE_JIT:
     raise ImportError("bpkernel is compiled by Numba and cannot do without: unset NUMBA_DISABLE_JIT")
 
 
-def kernel(function: Function | None = None, *, parallel: bool = False, entry: bool = False) -> Any:
+def kernel(function: Function | None = None, *, parallel: bool = False, entry: bool = False, inline: bool = True) -> Any:
     """Compile a function with the project's one set of Numba flags, and cache the result on disk.
 
     `parallel=True` runs the function's `prange` loops on all threads; `entry=True` is for those that Python calls, which
-    the others are not made for.  Kernels release the GIL, and divide by zero as NumPy does (Inf or NaN, no exception: a
-    branch that may raise keeps a loop from being vectorised).
+    the others are not made for; `inline=False` for those that are large, called in several places, and seldom.  Kernels
+    release the GIL, and divide by zero as NumPy does (Inf or NaN, no exception: a branch that may raise keeps a loop from
+    being vectorised).
     """
     if function is None:
-        return lambda function: kernel(function, parallel=parallel, entry=entry)
+        return lambda function: kernel(function, parallel=parallel, entry=entry, inline=inline)
     options: dict[str, Any] = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True, "parallel": parallel}
     if not entry and not parallel:
         # A tuple of arrays is many words to hand over, and each wrapper a tenth of the time to compile.
-        options |= {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        options |= {"forceinline": inline, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     compiled = numba.njit(**options)(function)
     if CACHE_FOLDER is not None:
         compiled._cache = KernelCache(function)
@@ -87,16 +88,21 @@ def by_address(signature: Callable[[Any], Any]) -> tuple[Any, Callable[[Callable
     return call, address
 
 
-def compile_into(context: Any, builder: Any, function: Callable[..., Any], signature: Any) -> Any:
+def compile_into(context: Any, function: Callable[..., Any], signature: Any) -> Any:
     """A plain Python function compiled into the library being built, for an intrinsic to call.
 
-    With the flags of `kernel`, which a function compiled into another one does not inherit.
+    With the flags of `kernel`, which a function compiled into another one does not inherit.  Numba's own
+    `compile_subroutine` would make a library of it, and optimise that first and then all of it again.
     """
     flags = compiler.Flags()
     flags.nrt = True
     flags.error_model = "numpy"
     flags.fastmath = FastMathOptions(FASTMATH)
-    return context.compile_subroutine(builder, function, signature, flags=flags, caching=False)
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    library = context.active_code_library
+    return compiler.compile_internal(
+        context.typing_context, context, library, function, signature.args, signature.return_type, flags, locals={}
+    )
 
 
 # ------------------------------------------------------------------------------------------------- the cache on disk

@@ -35,7 +35,7 @@ def state(n_threads: int) -> np.ndarray:
     return np.zeros((n_threads + 1) * SPACING, np.int64)
 
 
-@kernel
+@kernel(inline=False)
 def claim(crew: Any, me: int, stage: int, n_tasks: int) -> int:
     """A task of a stage that nobody has taken, from 0 to n_tasks - 1, or -1 where all are taken; stages count from 1."""
     n_threads = crew.size // SPACING - 1
@@ -66,7 +66,7 @@ def finish(crew: Any) -> None:
         crew[0] += 1  # a single thread needs nothing atomic, which costs some nanoseconds
 
 
-@kernel
+@kernel(inline=False)
 def wait(crew: Any, n_done: int) -> None:
     """Return when so many tasks are done, in all stages so far."""
     spins = 0
@@ -88,7 +88,7 @@ def bound(member: Callable[..., None]) -> Any:
     def bind(typing_context: Any, arguments: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             inner = types.none(*arguments.types, types.intp)
-            compiled = compile_into(context, builder, member, inner)
+            compiled = compile_into(context, member, inner)
             function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [POINTER, INT64]), f"{member.__name__}.bound")
             function.linkage = "internal"
             inside = ir.IRBuilder(function.append_basic_block("entry"))

@@ -20,8 +20,7 @@ from bpkernel.passes import (
     descend,
     error_block,
     forward_block,
-    is_transposed,
-    transpose,
+    transpose_group,
 )
 from bpkernel.tiles import ROWS, line, row_of, rows_from
 
@@ -79,27 +78,28 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
     T = rows_from(samples.T, 0, samples.T.shape[0], 0)
     u, n_threads, n_groups = w.units, w.crew.size // SPACING - 1, w.groups.size
     n_chunks = w.partial.shape[0]
-    shares_transposed = n_chunks == 0
     n_done = n_groups + 1
-    k = claim(w.crew, me, 1, n_done)
-    while k >= 0:
+    while True:
+        k = claim(w.crew, me, 1, n_done)
+        if k < 0:
+            break
         if k == 0:
             first_rows = line(order, 0, min(u.n_samples, order.size))
             begin_batch(step, samples.s, first_rows, w.scale, row_of(w.c, 0, 0, COEFFICIENTS + 1))
-        elif shares_transposed and is_transposed(w, k - 1):
-            transpose(net, w, k - 1, me)
+        elif n_chunks == 0:
+            transpose_group(net, w, k - 1, me)
         finish(w.crew)
-        k = claim(w.crew, me, 1, n_groups + 1)
     wait(w.crew, n_done)
     for b in range((order.size + u.n_samples - 1) // u.n_samples):
         start, stop = b * u.n_samples, min((b + 1) * u.n_samples, order.size)
         blocks = n_chunks if n_chunks > 0 else n_blocks(stop - start, n_threads)
-        if not shares_transposed:
+        if n_chunks > 0:  # each thread has transposed weights of its own
             for group in range(n_groups):
-                if is_transposed(w, group):
-                    transpose(net, w, group, me)
-        k = claim(w.crew, me, 2 * b + 2, blocks)
-        while k >= 0:
+                transpose_group(net, w, group, me)
+        while True:
+            k = claim(w.crew, me, 2 * b + 2, blocks)
+            if k < 0:
+                break
             first, last = block_start(k, stop - start, blocks), block_start(k + 1, stop - start, blocks)
             rows = line(order, start + first, start + last)
             forward_block(net, X, X_other, rows, u, first)
@@ -108,11 +108,12 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
             if n_chunks > 0:
                 chunk_gradient(net, w, k, first, last - first)
             finish(w.crew)
-            k = claim(w.crew, me, 2 * b + 2, blocks)
         n_done += blocks
         wait(w.crew, n_done)
-        k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
-        while k >= 0:
+        while True:
+            k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
+            if k < 0:
+                break
             if k == 0:
                 total[0] += weighted_error(samples.s, line(order, start, stop), w.e)
                 next_rows = line(order, stop, min(stop + u.n_samples, order.size))
@@ -120,10 +121,9 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
                     begin_batch(step, samples.s, next_rows, w.scale, row_of(w.c, (b + 1) % 2, 0, COEFFICIENTS + 1))
             else:
                 descend(net, step, w, stop - start, k - 1, row_of(w.c, b % 2, 0, COEFFICIENTS + 1), me)
-                if shares_transposed and is_transposed(w, k - 1):
-                    transpose(net, w, k - 1, me)
+                if n_chunks == 0:
+                    transpose_group(net, w, k - 1, me)
             finish(w.crew)
-            k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
         n_done += n_groups + 1
         wait(w.crew, n_done)
 
@@ -134,8 +134,10 @@ def infer_member(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, 
     n, size = max(y.shape[0], e.size), u.n_samples // n_threads
     layer = net.layers[net.layers.size - 1]
     n_tasks = (n + size - 1) // size
-    k = claim(crew, me, 1, n_tasks)
-    while k >= 0:
+    while True:
+        k = claim(crew, me, 1, n_tasks)
+        if k < 0:
+            break
         first, stop = k * size, min((k + 1) * size, n)
         rows = line(u.own_rows, 0, stop - first)
         X = rows_from(samples.X, start + first, min(rows.size, samples.X.shape[0]), 0)
@@ -148,7 +150,6 @@ def infer_member(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, 
             found = rows_from(unit_block(layer, u.z, u.n_samples), me * size, rows.size, layer.lead)
             copy(found, rows_from(y, first, rows.size, 0), 0, layer.n_out)
         finish(crew)
-        k = claim(crew, me, 1, n_tasks)
     wait(crew, n_tasks)
 
 

@@ -160,21 +160,22 @@ def own_transposed(w: Any, me: int) -> Any:
 
 
 @kernel
-def is_transposed(w: Any, k: int) -> bool:
-    """Whether Eq. 7 asks for the weights of a group in transposed form."""
-    return w.transposed.size > 0 and w.groups[k].layer > 0
-
-
-@kernel
-def transpose(net: Any, w: Any, k: int, me: int) -> None:
-    """Copy the weights of one group to where Eq. 7 finds them."""
+def transpose_group(net: Any, w: Any, k: int, me: int) -> None:
+    """Copy the weights of one group to where Eq. 7 finds them, if it asks for them in transposed form."""
     group = w.groups[k]
     layer = net.layers[group.layer]
-    weights, transposed = weight_block(layer, net.params), transposed_block(layer, own_transposed(w, me))
-    in_eights = group.first + (group.last + 1 - group.first) // 8 * 8
+    if w.transposed.shape[1] > 0 and group.layer > 0:
+        transposed = transposed_block(layer, own_transposed(w, me))
+        transpose(weight_block(layer, net.params), group.first, group.last, layer.n_out, layer.lead - 1, transposed)
+
+
+@kernel(inline=False)
+def transpose(weights: Any, first: int, last: int, n_out: int, column: int, transposed: Any) -> None:
+    """transposed[j, column + i] = weights[i, j] for i from first to last; of its rows beyond n_out, anything."""
+    in_eights = first + (last + 1 - first) // 8 * 8
     for j in range(0, transposed.shape[0], 8):
-        for i in range(group.first, in_eights, 8):
-            transpose_8(weights, i, j, transposed, layer.lead - 1 + i)
-    for i in range(in_eights, group.last + 1):
-        for j in range(layer.n_out):
-            transposed[j, layer.lead - 1 + i] = weights[i, j]
+        for i in range(first, in_eights, 8):
+            transpose_8(weights, i, j, transposed, column + i)
+    for i in range(in_eights, last + 1):
+        for j in range(n_out):
+            transposed[j, column + i] = weights[i, j]
