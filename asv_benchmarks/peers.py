@@ -196,18 +196,16 @@ def with_jax(case: Case) -> Callable[[int], None]:
         return (adam if case.optimizer == "adam" else sgd)(state, g), e
 
     @jax.jit
-    def epoch(state: Any, key: Any) -> Any:
-        rows = jax.random.permutation(key, len(X)).reshape(-1, case.batch)
+    def epoch(state: Any, rows: Any) -> Any:
         return jax.lax.scan(step, state, rows)
 
     nothing = jax.tree.map(jnp.zeros_like, params)
     state = params, nothing, nothing, jnp.zeros((), real)
-    keys = iter(jax.random.split(jax.random.key(0), 10000))
 
     def run(epochs: int) -> None:
         nonlocal state
         for _ in range(epochs):
-            state, e = epoch(state, next(keys))
+            state, e = epoch(state, jnp.asarray(rng.permutation(len(X)).reshape(-1, case.batch)))
         e.block_until_ready()
 
     return run

@@ -238,7 +238,7 @@ class MLP:
         """
         samples = self._samples(X, T)
         n_samples, layout = len(samples.T), self._layout
-        n_threads = plan.threads_worth(layout.flops * n_samples)
+        n_threads = plan.threads_for(layout, n_samples)
         work = plan.work(layout, n_samples, n_threads, keep_a=True)
         gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros(1)
         step = plan.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)

@@ -14,6 +14,7 @@ from bpkernel.tiles import ROWS
 
 WORTH_A_THREAD = 500_000  # flops of a training step for each thread, at least
 WORTH_A_CHUNK = 2_000_000  # flops of a training step for each chunk, at least
+MOST_CHUNKS = 64
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once where nothing goes back
 GROUP_SHARES = 8  # groups of rows of weights for each thread
 GROUP_TILES = 4  # tiles of rows of weights in a group of wide rows: they share a panel of δ in cache
@@ -60,7 +61,7 @@ class Work(NamedTuple):
     e: np.ndarray  # (n_samples,) float64: E^n
     scale: np.ndarray  # (n_samples,): what multiplies δ_k
     transposed: np.ndarray  # (1, n_transposed), or with chunks one for each thread; (1, 0) where batches are too small
-    partial: np.ndarray  # (n_chunks, n_params): gradients of chunks of a batch, or (0, 0)
+    partial: np.ndarray  # (n_chunks, n_params): gradients of chunks of a batch
     groups: np.ndarray  # of GROUP
     dw: np.ndarray  # (n_threads, size of the largest group): gradients
     c: np.ndarray  # (2, COEFFICIENTS + 1) float64: of this step and of the next; the last is what multiplies w in L2
@@ -114,10 +115,9 @@ def units(layout: Layout, n_samples: int, *, back: bool = False, keep_a: bool = 
 
 def work(layout: Layout, batch_size: int, n_threads: int, *, keep_a: bool = False) -> Work:
     """Scratch for training in batches of up to `batch_size` samples."""
-    groups = weight_groups(layout, n_threads, apart=chunks(layout, batch_size) > 0)
-    rows = layout.layers["row"][[group[0] for group in groups]]
-    largest = max((last - first + 1) * row for (_, first, last), row in zip(groups, rows, strict=True))
     n_chunks = chunks(layout, batch_size)
+    groups = weight_groups(layout, n_threads, apart=n_chunks > 0)
+    largest = max((last - first + 1) * int(layout.layers["row"][l]) for l, first, last in groups)
     copies = n_threads if n_chunks else 1
     transposed = layout.n_transposed if batch_size >= WORTH_TRANSPOSING else 0
     return Work(
@@ -125,11 +125,9 @@ def work(layout: Layout, batch_size: int, n_threads: int, *, keep_a: bool = Fals
         np.zeros(batch_size),
         np.zeros(batch_size, layout.dtype),
         aligned_zeros(copies * transposed, layout.dtype).reshape(copies, -1),
-        aligned_zeros(n_chunks * layout.n_params, layout.dtype).reshape(n_chunks, -1)
-        if n_chunks
-        else np.empty((0, 0), layout.dtype),
+        aligned_zeros(n_chunks * layout.n_params, layout.dtype).reshape(n_chunks, layout.n_params),
         np.array(groups, GROUP),
-        aligned_zeros(n_threads * int(largest), layout.dtype).reshape(n_threads, -1),
+        aligned_zeros(n_threads * largest, layout.dtype).reshape(n_threads, largest),
         np.zeros((2, COEFFICIENTS + 1)),
         crew_state(n_threads),
     )
@@ -140,13 +138,19 @@ def threads_worth(flops: int) -> int:
     return max(1, min(flops // WORTH_A_THREAD, available())) if flops >= 2 * WORTH_A_THREAD else 1
 
 
+def threads_for(layout: Layout, batch_size: int) -> int:
+    """The threads that train in batches of so many samples."""
+    n_threads = threads_worth(layout.flops * batch_size)
+    return min(n_threads, chunks(layout, batch_size) or n_threads)
+
+
 def chunks(layout: Layout, batch_size: int) -> int:
     """The chunks of a batch whose gradients are summed apart, or 0; whatever the number of threads, as it is for the bits.
 
     It is for nets of few weights: a thread then reads nothing of the units that another has computed.  To write what
     another core has read costs 7 ns a cache line, and with few weights that was a third of the time.
     """
-    n_chunks = 1 << max(layout.flops * batch_size // WORTH_A_CHUNK, 1).bit_length() - 1
+    n_chunks = 1 << min(max(layout.flops * batch_size // WORTH_A_CHUNK, 1), MOST_CHUNKS).bit_length() - 1
     few = 2 * n_chunks * layout.n_params < batch_size * layout.n_units
     return n_chunks if few and n_chunks > 1 else 0
 

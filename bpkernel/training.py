@@ -51,7 +51,7 @@ class Trainer:
         self.before = net.params.copy(), optimizer.snapshot()
         state, steps = optimizer.bind(layout)
         self.step = plan.step(type(optimizer), settings, state, steps, alpha=alpha)
-        self.n_threads = plan.threads_worth(layout.flops * batch_size)
+        self.n_threads = plan.threads_for(layout, batch_size)
         self.work = plan.work(layout, batch_size, self.n_threads)
         self.best: np.ndarray | None = None  # the weights of the lowest validation loss, where patience is set
         self.pace = Pace()
