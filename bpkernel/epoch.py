@@ -93,7 +93,7 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
     for b in range((order.size + u.n_samples - 1) // u.n_samples):
         start, stop = b * u.n_samples, min((b + 1) * u.n_samples, order.size)
         blocks = n_chunks if n_chunks > 0 else n_blocks(stop - start, n_threads)
-        if n_chunks > 0:  # each thread has transposed weights of its own
+        if n_chunks > 0:  # each thread has transposed weights of its own; one that comes late may read torn ones, and no task
             for group in range(n_groups):
                 transpose_group(net, w, group, me)
         while True:
@@ -128,7 +128,7 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
         wait(w.crew, n_done)
 
 
-def infer_member(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, e: Any, me: int) -> None:
+def infer_member(net: Any, samples: Any, start: int, u: Any, own_rows: Any, crew: Any, y: Any, e: Any, me: int) -> None:
     """Outputs y (n, n_out), or errors e (n,), of n samples from `start` on; either may have no rows."""
     n_threads = crew.size // SPACING - 1
     n, size = max(y.shape[0], e.size), u.n_samples // n_threads
@@ -139,7 +139,7 @@ def infer_member(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, 
         if k < 0:
             break
         first, stop = k * size, min((k + 1) * size, n)
-        rows = line(u.own_rows, 0, stop - first)
+        rows = line(own_rows, 0, stop - first)
         X = rows_from(samples.X, start + first, min(rows.size, samples.X.shape[0]), 0)
         X_other = rows_from(samples.X_other, start + first, min(rows.size, samples.X_other.shape[0]), 0)
         forward_block(net, X, X_other, rows, u, me * size)
@@ -150,7 +150,6 @@ def infer_member(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, 
             found = rows_from(unit_block(layer, u.z, u.n_samples), me * size, rows.size, layer.lead)
             copy(found, rows_from(y, first, rows.size, 0), 0, layer.n_out)
         finish(crew)
-    wait(crew, n_tasks)
 
 
 # -------------------------------------------------------------------------------------------------- what floor 4 calls
@@ -172,9 +171,12 @@ def train(net: Any, step: Any, samples: Any, order: Any, w: Any, total: Any) -> 
 
 
 @kernel(entry=True)
-def infer(net: Any, samples: Any, start: int, u: Any, crew: Any, y: Any, e: Any) -> None:
-    """Outputs y (n, n_out), or errors E^n e (n,), of n samples from `start` on; either may have no rows."""
+def infer(net: Any, samples: Any, start: int, u: Any, own_rows: Any, crew: Any, y: Any, e: Any) -> None:
+    """Outputs y (n, n_out), or errors E^n e (n,), of n samples from `start` on; either may have no rows.
+
+    own_rows: 0, 1, 2, ... for as many samples as `u` has room for on each thread.
+    """
     for i in range(crew.size):
         crew[i] = 0
-    function, arguments = bind_infer((net, samples, start, u, crew, y, e))
+    function, arguments = bind_infer((net, samples, start, u, own_rows, crew, y, e))
     run(function, arguments, crew.size // SPACING - 1)

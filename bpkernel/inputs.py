@@ -1,5 +1,6 @@
 """Floor 4: what users pass in, checked and brought into the form the kernels take, before any kernel starts."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
@@ -34,12 +35,16 @@ def count(name: str, value: Any) -> int:
 
 
 def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
-    """A finite number of at least 0, in a dtype too."""
+    """A number of at least 0, finite in a dtype too."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number of at least 0; got {value!r}")
-    if not 0 <= float(value) <= np.finfo(dtype).max:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 <= number <= float(np.finfo(dtype).max):
         raise ValueError(f"{name} must be a number of at least 0, and finite in {dtype}; got {value!r}")
-    return float(value)
+    return number
 
 
 def pair(name: str, value: Any) -> tuple[Any, Any]:
@@ -220,7 +225,7 @@ def sample_weight(value: Any, n_samples: int, dtype: np.dtype) -> np.ndarray:
         raise ValueError(f"sample_weight must be of shape ({n_samples},), one weight a sample; got {s.shape}")
     if s.min() < 0 or not s.any():
         raise ValueError("sample_weight must not be negative, nor all zero")
-    return s / s.max()  # only their ratios count, and the sum of those is in range
+    return s / s.max()  # but for L2 only their ratios count, and the sum of those is in range
 
 
 def generator(random_state: Any) -> np.random.Generator:

@@ -1,6 +1,6 @@
 """Floor 1: where everything lies in memory.
 
-All weights of a net are one flat buffer, and so are each of the optimizer's two numbers a weight and the gradient.
+All weights of a net are one flat buffer, and so are each of the optimizer's two numbers a weight.
 Layer l, which leads from n_in units to n_out, owns in it a block of (1 + n_in) rows:
 
     row 0       the biases w_j0, since z_0 = 1
@@ -129,11 +129,9 @@ class Layout:
         return tuple(views)
 
     def set_ones(self, z: np.ndarray, n_samples: int) -> None:
-        """z_0 = 1 for every sample, in every layer of units, in a flat buffer."""
-        first = self.layers[0]
-        starts = [(0, first["inputs_row"]), *((layer["units"], layer["units_row"]) for layer in self.layers)]
-        for start, row in starts:
-            z[start * n_samples : (start + row) * n_samples].reshape(n_samples, row)[:, first["lead"] - 1] = 1
+        """z_0 = 1 for every sample, in the inputs, in a flat buffer; the kernels see to the other layers."""
+        row, lead = self.layers[0]["inputs_row"], self.layers[0]["lead"]
+        z[: n_samples * row].reshape(n_samples, row)[:, lead - 1] = 1
 
     def _blocks(self, params: np.ndarray) -> list[np.ndarray]:
         blocks = []

@@ -13,7 +13,7 @@ from bpkernel.layout import Layout, aligned_zeros
 from bpkernel.optimizers import COEFFICIENTS, Adam, Keep, Optimizer
 from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
-from bpkernel.training import Inference, Trainer, mean_error
+from bpkernel.training import Diverged, Inference, Trainer, mean_error
 
 
 class MLP:
@@ -138,12 +138,12 @@ class MLP:
     ) -> History:
         """Train from the present weights.
 
-        Each step is along the gradient of the mini-batch's mean error, Σ_n s_n ∂E^n/∂w / Σ_n s_n.
+        Each step is along the gradient of the mini-batch's objective, (Σ_n s_n E^n + ½ alpha Σ w²) / Σ_n s_n.
 
         Parameters
         ----------
         X : array-like (n_samples, n_inputs)
-            Inputs; read where they are if float32 or float64 and C-contiguous, else copied once.  Never modified.
+            Inputs; read where they are if float32 or float64, C-contiguous and writeable, else copied once.
         T : array-like (n_samples, n_outputs)
             Targets; (n_samples,) will do for one output, and for cross_entropy class indices (n_samples,).
         epochs : int, default=20
@@ -164,9 +164,8 @@ class MLP:
             Stop when the validation loss has not fallen for this many epochs, and keep the weights of the lowest.
         callback : callable, default=None
             Called with the history after each epoch; training stops where it returns true.
-
         alpha : float, default=0.0
-            L2: ½ alpha Σ w² is added to the Σ_n s_n E^n of each mini-batch, biases left out, as scikit-learn does.
+            L2, as in scikit-learn; it leaves out biases, and `History.loss` leaves it out.
 
         Returns
         -------
@@ -181,11 +180,12 @@ class MLP:
 
         Notes
         -----
-        Interrupted (Ctrl-C), the net keeps what it has learnt so far, up to its last whole mini-batch; with `patience`, the
-        weights of the lowest validation loss.
+        Interrupted (Ctrl-C), the net keeps what it has learnt; with `patience`, the weights of the lowest validation loss.
         """
         samples = self._samples(X, T, sample_weight)
         n_samples, alpha = len(samples.T), inputs.not_negative("alpha", alpha, self.dtype)
+        if sample_weight is not None:  # of which the samples have the ratios
+            alpha = inputs.not_negative("alpha / max(sample_weight)", alpha / float(np.max(sample_weight)), self.dtype)
         epochs, batch_size = inputs.count("epochs", epochs), inputs.count("batch_size", batch_size)
         shuffle, progress = inputs.flag("shuffle", shuffle), inputs.flag("progress", progress)
         optimizer = Adam() if optimizer is None else optimizer
@@ -199,7 +199,7 @@ class MLP:
         random_before = self._random.bit_generator.state
         try:
             return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
-        except FloatingPointError:
+        except Diverged:
             self._random.bit_generator.state = random_before
             raise
 
@@ -246,8 +246,8 @@ class MLP:
         none, X = np.empty((n_samples, 0), self.dtype), np.concatenate([samples.X, samples.X_other]).astype(self.dtype)
         views = (layout.units(buffer, n_samples) for buffer in (work.units.a, work.units.z, work.units.delta))
         a, z, delta = (tuple(view.copy() for view in layer) for layer in views)
-        gradients = layout.weights(gradient[0]), layout.biases(gradient[0])
-        return Backprop((none, *a), (X, *z), (none, *delta), *gradients, float(total[0]))
+        dw, db = layout.weights(gradient[0]), layout.biases(gradient[0])
+        return Backprop((none, *a), (X, *z), (none, *delta), dw, db, float(total[0]))
 
     def _samples(self, X: Any, T: Any, sample_weight: Any = None, *, prefix: str = "") -> plan.Samples:
         X = inputs.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)

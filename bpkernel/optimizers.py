@@ -87,6 +87,7 @@ class Optimizer:
     def reset(self) -> None:
         """Forget the state, as if newly made."""
         self._layout = None
+        self._state, self._steps = np.empty((2, 0)), np.zeros(1, np.int64)
 
     def snapshot(self) -> Any:
         """The state, to be given to `restore`."""

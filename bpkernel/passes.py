@@ -108,8 +108,11 @@ def group_gradient(net: Any, u: Any, group: Any, first: int, n: int, g: Any) -> 
     layer = net.layers[group.layer]
     z = rows_from(input_block(layer, u.z, u.n_samples), first, n, layer.lead - 1)
     delta = rows_from(unit_block(layer, u.delta, u.n_samples), first, n, layer.lead)
-    dw = block(g, 0, group.last - group.first + 1, layer.row)
-    gradient(net.panels, z, delta, group.first, group.last, whole_lines(layer.n_out, layer.lead), dw)
+    dw, width = block(g, 0, group.last - group.first + 1, layer.row), whole_lines(layer.n_out, layer.lead)
+    gradient(net.panels, z, delta, group.first, group.last, width, dw)
+    for i in range(dw.shape[0]):
+        for j in range(width, layer.row):  # the line that keeps rows from being a multiple of a page
+            dw[i, j] = 0
 
 
 @kernel

@@ -51,7 +51,6 @@ class Units(NamedTuple):
     a: np.ndarray  # (n_samples * n_units,)
     z: np.ndarray  # (n_samples * n_units,)
     delta: np.ndarray  # (n_samples * n_units,); empty where nothing goes back
-    own_rows: np.ndarray  # (n_samples,) int64: 0, 1, 2, ...
 
 
 class Work(NamedTuple):
@@ -110,7 +109,7 @@ def units(layout: Layout, n_samples: int, *, back: bool = False, keep_a: bool = 
     size = n_samples * layout.n_units
     a, z = aligned_zeros(size, layout.dtype), aligned_zeros(size, layout.dtype)
     layout.set_ones(z, n_samples)
-    return Units(n_samples, keep_a, a, z, aligned_zeros(size if back else 0, layout.dtype), np.arange(n_samples))
+    return Units(n_samples, keep_a, a, z, aligned_zeros(size if back else 0, layout.dtype))
 
 
 def work(layout: Layout, batch_size: int, n_threads: int, *, keep_a: bool = False) -> Work:

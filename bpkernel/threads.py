@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numba
+from numba.np.ufunc import parallel
 
 Result = TypeVar("Result")
 
@@ -37,14 +38,13 @@ def load_tbb() -> bool:
 load_tbb()
 
 _one_launch = threading.Lock()
-_started = False  # whether this process, or the one it was forked from, has launched a kernel
-_forked = False  # whether it was forked from one that had
+_forked = False  # whether this process was forked from one whose threads had been started, with or without work
 
 
 def _after_fork() -> None:
     global _one_launch, _forked
     _one_launch = threading.Lock()  # the thread that may have held it does not exist in the child
-    _forked = _started
+    _forked = _forked or getattr(parallel, "_is_initialized", True)
 
 
 if hasattr(os, "register_at_fork"):
@@ -56,17 +56,13 @@ def available() -> int:
 
     OpenMP's threads do not survive a fork, and its library ends a child that starts others.
     """
-    n_threads = int(numba.get_num_threads())  # starts the threading layer, which a cached kernel takes for granted
+    n_threads = int(numba.get_num_threads())
     return 1 if _forked and numba.threading_layer() == "omp" else n_threads
 
 
 def launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) -> Result:
     """Call a kernel that runs on so many threads; one at a time where they are those of workqueue."""
-    global _started
-    if n_threads == 1:
-        return kernel(*arguments)
-    _started = True
-    if numba.threading_layer() != "workqueue":
+    if n_threads == 1 or numba.threading_layer() != "workqueue":
         return kernel(*arguments)
     with _one_launch:
         return kernel(*arguments)

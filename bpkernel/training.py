@@ -19,6 +19,10 @@ NO_ERRORS = np.empty(0)
 SECONDS = 0.1  # about how long one compiled call may take: Ctrl-C and the progress bar wait for its end
 
 
+class Diverged(FloatingPointError):
+    """Training has left the range of finite numbers, and net and optimizer are as before it."""
+
+
 class Pace:
     """How many mini-batches make a compiled call of about SECONDS; learnt from one call for the next."""
 
@@ -49,10 +53,13 @@ class Trainer:
         self.layout, self.net, self.optimizer = layout, net, optimizer
         settings = optimizer.settings(layout.dtype)
         self.before = net.params.copy(), optimizer.snapshot()
-        state, steps = optimizer.bind(layout)
-        self.step = plan.step(type(optimizer), settings, state, steps, alpha=alpha)
         self.n_threads = plan.threads_for(layout, batch_size)
         self.work = plan.work(layout, batch_size, self.n_threads)
+        try:
+            self.step = plan.step(type(optimizer), settings, *optimizer.bind(layout), alpha=alpha)
+        except BaseException:  # interrupted while compiling
+            optimizer.restore(self.before[1])
+            raise
         self.best: np.ndarray | None = None  # the weights of the lowest validation loss, where patience is set
         self.pace = Pace()
 
@@ -67,11 +74,11 @@ class Trainer:
         callback: Callable[[History], object] | None,
     ) -> History:
         """Up to `epochs` epochs, each in the order that `orders()` gives."""
-        history = History(n_samples=len(samples.X))
+        history = History(n_samples=len(samples.T))
         total_weight = float(samples.s.sum(dtype=np.float64))
         lowest, lowest_epoch = math.inf, 0
         try:
-            with Bar(len(samples.X), epochs) if progress else nullcontext() as bar:
+            with Bar(len(samples.T), epochs) if progress else nullcontext() as bar:
                 for number in range(epochs):
                     start = time.perf_counter()
                     loss = self._epoch(samples, orders(), history, bar) / total_weight
@@ -113,7 +120,7 @@ class Trainer:
             self.best = None
             self.net.params[:], snapshot = self.before
             self.optimizer.restore(snapshot)
-            raise FloatingPointError(
+            raise Diverged(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite; the net and the optimizer "
                 f"are as before fit. Lower the learning rate (now {self.step.settings[0]:g}), or standardise X and T"
             )
@@ -124,11 +131,11 @@ class Inference:
 
     def __init__(self, layout: Layout, net: plan.Net, n_samples: int):
         self.layout, self.net = layout, net
-        self.n_threads = plan.threads_worth(layout.flops * n_samples // 3)
+        self.n_threads = plan.threads_worth(layout.flops * n_samples // 3) if n_samples > 1 else 1
         share = -(-n_samples // (epoch.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
         each = min(-(-share // ROWS) * ROWS, plan.PREDICTED_TOGETHER) if n_samples > 1 else 1
         self.units = plan.units(layout, each * self.n_threads)
-        self.crew = crew.state(self.n_threads)
+        self.own_rows, self.crew = np.arange(each), crew.state(self.n_threads)
 
     def outputs(self, samples: plan.Samples, y: np.ndarray) -> None:
         """y (n_samples, n_outputs): overwritten."""
@@ -144,7 +151,18 @@ class Inference:
         n = max(len(y), len(e))
         parts = Pace().parts(n, self.units.n_samples) if n > 1 else (slice(0, n),)
         for part in parts:
-            launch(self.n_threads, epoch.infer, self.net, samples, part.start, self.units, self.crew, y[part], e[part])
+            launch(
+                self.n_threads,
+                epoch.infer,
+                self.net,
+                samples,
+                part.start,
+                self.units,
+                self.own_rows,
+                self.crew,
+                y[part],
+                e[part],
+            )
 
 
 def mean_error(layout: Layout, net: plan.Net, samples: plan.Samples) -> float:

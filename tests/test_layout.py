@@ -46,7 +46,7 @@ def test_no_two_views_share_a_number(sizes, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(1, 1), (3, 1, 5), (16, 15, 17, 9), (7, 33, 2)])
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 1, 5), (16, 15, 17, 9), (7, 33, 2), (6, 1024, 5, 1024)])
 def test_padding_stays_zero_and_guards_stay_whole(sizes, dtype):
     """Training writes nothing between the rows, before the buffer or behind it."""
     net = bp.MLP(sizes, activation="logistic", output_activation="logistic", dtype=dtype, random_state=0)

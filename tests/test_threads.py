@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 
 import bpkernel as bp
+from bpkernel import plan
 from bpkernel.threads import load_tbb
 
-SHAPES = [(5, 3), (1, 1, 1), (13, 31, 7), (64, 100, 10), (9, 17, 33, 65, 2)]
+SHAPES = [(5, 3), (1, 1, 1), (13, 31, 7), (64, 100, 10), (9, 17, 33, 65, 2), (90, 200, 150, 3)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("sizes", SHAPES)
-def test_one_and_two_threads_give_the_same_bits(sizes, dtype):
+@pytest.mark.parametrize("n_samples", [50, 140])
+def test_one_and_two_threads_give_the_same_bits(n_samples, sizes, dtype, monkeypatch):
+    """Also of nets too small to be worth two threads, and with gradients summed in chunks, as where few weights are."""
+    monkeypatch.setattr(plan, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(plan, "WORTH_A_CHUNK", 10_000)
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("needs two threads")
     rng = np.random.default_rng(0)
@@ -29,7 +34,7 @@ def test_one_and_two_threads_give_the_same_bits(sizes, dtype):
         for n_threads in (1, 2):
             numba.set_num_threads(n_threads)
             net = bp.MLP(sizes, dtype=dtype, random_state=1)
-            history = net.fit(X, T, epochs=3, batch_size=50)
+            history = net.fit(X, T, epochs=3, batch_size=n_samples)
             r = net.backprop(X, T)
             results.append([*net.weights, *net.biases, *r.delta, *r.dw, net.predict(X), history.loss, net.loss(X, T)])
     finally:
@@ -94,6 +99,32 @@ def test_concurrent_fits_and_forked_children_survive_with_tbb():
 
 def test_concurrent_fits_survive_with_workqueue():
     assert run("workqueue", fork=False) == ["alive", "workqueue"]
+
+
+FORKED = """
+    import os
+    import numpy as np
+    import bpkernel as bp
+
+    X = np.random.default_rng(0).standard_normal((300, 1000)).astype("float32")
+    small, large = bp.MLP((3, 2), random_state=0), bp.MLP((1000, 1000, 10), random_state=0)
+    expected = {before}
+    child = os.fork()
+    if child == 0:
+        y = large.predict(X[:{rows}])
+        os._exit(0 if np.isfinite(y).all() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.parametrize(("before", "rows"), [("small.predict(X[:2, :3])", 300), ("large.predict(X[:1])", 1)])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_of_a_process_that_used_one_thread_only(before, rows):
+    """The threading layer is started by then, whether it had work or not."""
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": "omp"}
+    program = textwrap.dedent(FORKED).replace("{before}", before).replace("{rows}", str(rows))
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
 
 
 def test_forked_children_do_without_the_threads_that_openmp_would_end_them_for():

@@ -259,3 +259,83 @@ def test_long_epochs_are_many_short_calls(data, monkeypatch):
     monkeypatch.undo()
     assert a == whole.fit(*data, epochs=2, batch_size=10).loss
     assert same(short, whole)
+
+
+@pytest.mark.parametrize("optimizer", [bp.SGD(1.0), bp.Adam(1e-3)])
+@pytest.mark.parametrize("largest", [1.0, 3.0, 0.1])
+@pytest.mark.parametrize("n_samples", [50, 4000])
+def test_alpha_is_the_weight_of_the_squares_beside_the_samples(n_samples, largest, optimizer):
+    """One step of a linear net: along (Σ s E + ½ alpha Σ w²) / Σ s, biases left out; of many samples in chunks too."""
+    rng = np.random.default_rng(0)
+    X, T = rng.standard_normal((n_samples, 40)), rng.standard_normal((n_samples, 20))
+    s = rng.uniform(0, 1, n_samples)
+    s *= largest / s.max()
+    net = bp.MLP((40, 20), dtype="float64", random_state=0)
+    w, b = net.weights[0].copy(), net.biases[0].copy()
+    alpha = 0.7 * s.sum()
+    delta = s[:, None] * (X @ w + b - T)
+    dw, db = (X.T @ delta + alpha * w) / s.sum(), delta.sum(axis=0) / s.sum()
+    optimizer.reset()
+    net.fit(X, T, 1, n_samples, optimizer, sample_weight=s, alpha=alpha)
+    first = {"SGD": lambda g: g, "Adam": lambda g: 1e-3 * g / (abs(g) + 1e-8 / np.sqrt(1 - 0.999))}[type(optimizer).__name__]
+    np.testing.assert_allclose(w - net.weights[0], first(dw), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(b - net.biases[0], first(db), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [-1, np.nan, np.inf, 10**400, 1e39, "1", True])
+def test_alpha_is_a_number_that_the_net_can_hold(alpha):
+    net = bp.MLP((2, 1), random_state=0)
+    before = net.weights[0].copy()
+    with pytest.raises((ValueError, TypeError), match="alpha must be a number of at least 0"):
+        net.fit(np.ones((3, 2)), np.ones(3), alpha=alpha)
+    np.testing.assert_array_equal(net.weights[0], before)
+
+
+@pytest.mark.parametrize("net_dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inputs_of_either_dtype_are_read_where_they_are(dtype, net_dtype):
+    """As if converted before, and the history knows how many there were."""
+    X = np.random.default_rng(0).standard_normal((120, 7)).astype(dtype)
+    results = []
+    for inputs in (X, X.astype(net_dtype)):
+        net = bp.MLP((7, 9, 2), dtype=net_dtype, random_state=0)
+        history = net.fit(inputs, X[:, :2], epochs=2, batch_size=25)
+        assert history.n_samples == 120
+        assert min(history.samples_per_second) > 0
+        r = net.backprop(inputs, X[:, :2])
+        results.append([*net.weights, *r.dw, r.z[0], history.loss, net.predict(inputs), net.loss(inputs, X[:, :2])])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_number_that_the_net_cannot_hold_is_refused_in_wider_inputs():
+    net = bp.MLP((2, 1), random_state=0)
+    with pytest.raises(ValueError, match=r"X must hold finite numbers of float32; X\[1, 0\] is 1e\+300"):
+        net.predict(np.array([[1.0, 2.0], [1e300, 2.0]]))
+
+
+def test_an_error_of_a_callback_leaves_what_has_been_learnt():
+    net, rng = bp.MLP((2, 1), random_state=0), np.random.default_rng(0)
+    before, state = net.weights[0].copy(), net._random.bit_generator.state
+
+    def fail(history):
+        raise FloatingPointError("of the callback itself")
+
+    with pytest.raises(FloatingPointError, match="of the callback itself"):
+        net.fit(rng.standard_normal((30, 2)), np.ones(30), callback=fail)
+    assert (net.weights[0] != before).any()
+    assert net._random.bit_generator.state != state
+
+
+def test_an_optimizer_is_free_again_where_training_could_not_begin(monkeypatch):
+    from bpkernel import plan
+
+    def fail(*arguments, **options):
+        raise MemoryError
+
+    optimizer = bp.Adam()
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "step", fail)
+        with pytest.raises(MemoryError):
+            bp.MLP((2, 1)).fit(np.ones((3, 2)), np.ones(3), optimizer=optimizer)
+    bp.MLP((3, 1)).fit(np.ones((3, 3)), np.ones(3), optimizer=optimizer, epochs=1)
