@@ -56,10 +56,13 @@ def by_address(signature: Callable[[Any], Any]) -> tuple[Any, Callable[[Callable
     kernel that calls that one.
     """
     compiled: dict[tuple[Callable[..., Any], np.dtype], Any] = {}
+    names: dict[tuple[str, str], Callable[..., Any]] = {}
 
     def address(function: Callable[..., Any], dtype: np.dtype) -> int:
         key = function, dtype
         if key not in compiled:
+            name = function.__module__, function.__qualname__
+            assert names.setdefault(name, function) is function, f"two functions by the name of {name}: see `named`"
             dispatcher = kernel(function)
             arguments = signature(numba.from_dtype(dtype)).args
             dispatcher.compile(arguments)
@@ -86,6 +89,16 @@ def by_address(signature: Callable[[Any], Any]) -> tuple[Any, Callable[[Callable
         return matching[0].return_type(numba.types.intp, arguments), generate
 
     return call, address
+
+
+def named(function: Function, variant: int) -> Function:
+    """The function under a name of its own, for one of several that are made by one factory.
+
+    Symbols are named after functions, with a number that each process counts anew: those of two variants from a cache
+    that two processes have written might be the same, and one be called for the other.
+    """
+    function.__name__ = function.__qualname__ = f"{function.__name__}_{variant}"
+    return function
 
 
 def compile_into(context: Any, function: Callable[..., Any], signature: Any) -> Any:

@@ -35,14 +35,33 @@ def state(n_threads: int) -> np.ndarray:
     return np.zeros((n_threads + 1) * SPACING, np.int64)
 
 
-@kernel(inline=False)
+@kernel
 def claim(crew: Any, me: int, stage: int, n_tasks: int) -> int:
     """A task of a stage that nobody has taken, from 0 to n_tasks - 1, or -1 where all are taken; stages count from 1."""
+    if crew.size > 2 * SPACING:
+        return _claim_shared(crew, me, stage, n_tasks)
+    taken = max(crew[SPACING] - (stage << 32), 0)  # a single thread needs nothing atomic, which costs some nanoseconds
+    crew[SPACING] = (stage << 32) + taken + 1
+    return taken if taken < n_tasks else -1
+
+
+@kernel
+def finish(crew: Any) -> None:
+    """Count a task as done."""
+    if crew.size > 2 * SPACING:
+        _add(crew, 0, 1)
+
+
+@kernel
+def wait(crew: Any, n_done: int) -> None:
+    """Return when so many tasks are done, in all stages so far."""
+    if crew.size > 2 * SPACING:
+        _wait_for_others(crew, n_done)
+
+
+@kernel(inline=False)
+def _claim_shared(crew: Any, me: int, stage: int, n_tasks: int) -> int:
     n_threads = crew.size // SPACING - 1
-    if n_threads == 1:
-        taken = max(crew[SPACING] - (stage << 32), 0)
-        crew[SPACING] = (stage << 32) + taken + 1
-        return taken if taken < n_tasks else -1
     for turn in range(n_threads):
         owner = (me + turn) % n_threads
         first, stop = owner * n_tasks // n_threads, (owner + 1) * n_tasks // n_threads
@@ -57,18 +76,8 @@ def claim(crew: Any, me: int, stage: int, n_tasks: int) -> int:
     return -1
 
 
-@kernel
-def finish(crew: Any) -> None:
-    """Count a task as done."""
-    if crew.size > 2 * SPACING:
-        _add(crew, 0, 1)
-    else:
-        crew[0] += 1  # a single thread needs nothing atomic, which costs some nanoseconds
-
-
 @kernel(inline=False)
-def wait(crew: Any, n_done: int) -> None:
-    """Return when so many tasks are done, in all stages so far."""
+def _wait_for_others(crew: Any, n_done: int) -> None:
     spins = 0
     while _load(crew, 0) < n_done:
         spins += 1

@@ -12,7 +12,9 @@ from bpkernel.sums import panels
 from bpkernel.threads import available
 from bpkernel.tiles import ROWS
 
-WORTH_A_THREAD = 500_000  # flops of a training step for each thread, at least
+WORTH_A_THREAD = (
+    1_500_000  # flops of a training step for each thread, at least: at 2 million in all, two were no faster than one
+)
 WORTH_A_CHUNK = 2_000_000  # flops of a training step for each chunk, at least
 MOST_CHUNKS = 64
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once where nothing goes back
@@ -81,6 +83,7 @@ class Step(NamedTuple):
 
 def net(layout: Layout, loss: str, params: np.ndarray) -> Net:
     """What the kernels know of a net, with all that it needs compiled."""
+    available()  # a kernel that comes from the cache takes it for granted that the threading layer has been started
     kind = BY_NAME[loss]
     canonical = kind.canonical == layout.activations[-1]
     error = address_of_error(kind.error_canonical if canonical else kind.error, layout.dtype)

@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 
 from bpkernel.activations import activate, pull_back
-from bpkernel.compiler import by_address, kernel
+from bpkernel.compiler import by_address, kernel, named
 from bpkernel.losses import error, slope
 from bpkernel.tiles import ROWS, VECTORS, WIDTHS, add_outer, add_outer_t, flat, lanes, matrix, row_of, rows_from, store, zeros
 
@@ -39,7 +39,7 @@ def _panel_of_sums(vectors: int) -> Callable[..., None]:
                 a_nj = add_outer(a_nj, z, n, last, i, w, j)
             store(a_nj, a, n, last, j)
 
-    return panel_of_sums
+    return named(panel_of_sums, vectors)
 
 
 def _panel_of_gradient(vectors: int) -> Callable[..., None]:
@@ -50,7 +50,7 @@ def _panel_of_gradient(vectors: int) -> Callable[..., None]:
                 dw_ij = add_outer_t(dw_ij, z, n, i, last, delta, j)  # dw[i, j] += z[n, i] * delta[n, j]
             store(dw_ij, dw, i - first, last - first, j)
 
-    return panel_of_gradient
+    return named(panel_of_gradient, vectors)
 
 
 _sums, _address_of_sums = by_address(lambda real: types.none(matrix(real), matrix(real), types.intp, matrix(real)))

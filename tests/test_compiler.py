@@ -167,3 +167,20 @@ def test_where_the_cache_is(monkeypatch, variables, end):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert str(compiler.cache_folder().parent) == end
+
+
+@pytest.mark.parametrize("first", ["", "import numba; numba.get_num_threads()"])
+def test_a_kernel_from_the_cache_runs_before_anything_else(tmp_path, first):
+    """In a process that has started no threads, with kernels compiled in one that had, and the other way round."""
+    program = """
+        import bpkernel as bp
+        net = bp.MLP((3, 4, 2), random_state=0)
+        print(net.predict([[1.0, 2.0, 3.0]]).tolist())
+        print(net.fit([[1.0, 2.0, 3.0]], [[1.0, 2.0]], epochs=3).loss)
+    """
+    found = [
+        run(f"{start}\n{textwrap.dedent(program)}", BPKERNEL_CACHE_DIR=str(tmp_path))
+        for start in (first, "", "import numba; numba.get_num_threads()")
+    ]
+    assert found[0].stdout.count("[") == 3, found[0].stderr
+    assert [result.stdout for result in found] == [found[0].stdout] * 3
