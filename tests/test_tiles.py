@@ -84,7 +84,10 @@ def test_other_machines_have_other_tiles_and_the_same_sums(features, vector):
 # ------------------------------------------------------------------------------------------------------ the assembly
 
 FEATURES = llvmlite.binding.get_host_cpu_features()
-wide = pytest.mark.skipif(not (FEATURES.get("avx2") or FEATURES.get("avx512f")), reason="needs AVX2 or AVX-512")
+wide = pytest.mark.skipif(
+    not (FEATURES.get("avx2") or FEATURES.get("avx512f")) or llvmlite.binding.llvm_version_info[0] < 20,
+    reason="needs AVX2 or AVX-512, and Numba 0.62: the compiler of 0.61 keeps a few registers of a 6 by 4 tile on the stack",
+)
 REGISTER = {64: "zmm", 32: "ymm"}.get(tiles.VECTOR, "xmm")
 
 
