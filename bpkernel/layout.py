@@ -142,6 +142,12 @@ class Layout:
 
 
 @kernel
+def whole_lines(n: int, per_line: int) -> int:
+    """n rounded up to whole cache lines."""
+    return (n + per_line - 1) // per_line * per_line
+
+
+@kernel
 def weight_block(layer: Any, params: Any) -> Any:
     """View (1 + n_in, row) of one layer's weights in a flat buffer (n_params,)."""
     return block(params, layer.weights, 1 + layer.n_in, layer.row)
@@ -153,8 +159,7 @@ def transposed_block(layer: Any, transposed: Any) -> Any:
 
     As in a row of units, LEAD numbers come first, the last of them the bias.
     """
-    n_rows = (layer.n_out + layer.lead - 1) // layer.lead * layer.lead
-    return block(transposed, layer.transposed, n_rows, layer.transposed_row)
+    return block(transposed, layer.transposed, whole_lines(layer.n_out, layer.lead), layer.transposed_row)
 
 
 @kernel

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bpkernel.compiler import kernel
-from bpkernel.layout import input_block, transposed_block, unit_block, weight_block
+from bpkernel.layout import input_block, transposed_block, unit_block, weight_block, whole_lines
 from bpkernel.optimizers import COEFFICIENTS, update
 from bpkernel.sums import errors, gradient, hidden_deltas, output_deltas, outputs, pre_activations
 from bpkernel.tiles import block, line, row_of, rows_from, transpose_8
@@ -85,12 +85,6 @@ def backward_block(net: Any, T: Any, rows: Any, w: Any, first: int, me: int) -> 
 
 
 @kernel
-def whole_lines(n: int, per_line: int) -> int:
-    """n rounded up to whole cache lines."""
-    return (n + per_line - 1) // per_line * per_line
-
-
-@kernel
 def copy(source: Any, target: Any, first: int, n_columns: int) -> None:
     """target[:, first : first + n_columns] = source[:, first : first + n_columns]."""
     for n in range(source.shape[0]):
@@ -100,6 +94,13 @@ def copy(source: Any, target: Any, first: int, n_columns: int) -> None:
 
 
 # ---------------------------------------------------------------------------------- the second stage: groups of weights
+
+
+@kernel
+def place(net: Any, group: Any) -> tuple[int, int]:
+    """Where a group of rows of weights begins in the buffer of the weights, and its length."""
+    layer = net.layers[group.layer]
+    return layer.weights + group.first * layer.row, (group.last - group.first + 1) * layer.row
 
 
 @kernel
@@ -120,8 +121,7 @@ def chunk_gradient(net: Any, w: Any, k: int, first: int, n: int) -> None:
     """Eq. 4 for all weights, over the samples of chunk k, from first to first + n."""
     for i in range(w.groups.size):
         group = w.groups[i]
-        layer = net.layers[group.layer]
-        start, size = layer.weights + group.first * layer.row, (group.last - group.first + 1) * layer.row
+        start, size = place(net, group)
         group_gradient(net, w.units, group, first, n, row_of(w.partial, k, start, size))
 
 
@@ -129,8 +129,7 @@ def chunk_gradient(net: Any, w: Any, k: int, first: int, n: int) -> None:
 def descend(net: Any, step: Any, w: Any, n_samples: int, k: int, c: Any, me: int) -> None:
     """Eq. 4 for one group of rows of weights, and the optimizer's step on them."""
     group = w.groups[k]
-    layer = net.layers[group.layer]
-    start, size = layer.weights + group.first * layer.row, (group.last - group.first + 1) * layer.row
+    start, size = place(net, group)
     g = row_of(w.dw, me, 0, size)
     if w.partial.shape[0] > 0:
         add_chunks(w.partial, start, g)
@@ -139,7 +138,7 @@ def descend(net: Any, step: Any, w: Any, n_samples: int, k: int, c: Any, me: int
     params = line(net.params, start, start + size)
     if step.alpha > 0:
         decay = params.dtype.type(c[COEFFICIENTS])
-        for i in range(layer.row if group.first == 0 else 0, size):
+        for i in range(net.layers[group.layer].row if group.first == 0 else 0, size):  # but the biases
             g[i] += decay * params[i]
     update(step.update, (params, g, row_of(step.state, 0, start, size), row_of(step.state, 1, start, size), c))
 

@@ -18,6 +18,7 @@ from numba import types
 
 from bpkernel.activations import activate, pull_back
 from bpkernel.compiler import by_address, kernel, named
+from bpkernel.layout import whole_lines
 from bpkernel.losses import error, slope
 from bpkernel.tiles import ROWS, VECTORS, WIDTHS, add_outer, add_outer_t, flat, lanes, matrix, row_of, rows_from, store, zeros
 
@@ -138,8 +139,8 @@ def hidden_deltas(
     """
     n_next = w_next_t.shape[0]
     if w_next_t.shape[1] > 0:
-        width = (n_out + lead - 1) // lead * lead
-        pre_activations(panels, w_next_t, delta_next, width, rows_from(delta, 0, delta.shape[0], lead))  # the same sum, over k
+        units = rows_from(delta, 0, delta.shape[0], lead)
+        pre_activations(panels, w_next_t, delta_next, whole_lines(n_out, lead), units)  # the same sum, over k
     else:  # too few samples to pay for a transposed copy
         for n in range(delta.shape[0]):
             delta_n = row_of(delta_next, n, 0, n_next)
