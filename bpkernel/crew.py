@@ -36,9 +36,15 @@ def state(n_threads: int) -> np.ndarray:
 
 
 @kernel
+def size(crew: Any) -> int:
+    """The threads of a crew."""
+    return crew.size // SPACING - 1
+
+
+@kernel
 def claim(crew: Any, me: int, stage: int, n_tasks: int) -> int:
     """A task of a stage that nobody has taken, from 0 to n_tasks - 1, or -1 where all are taken; stages count from 1."""
-    if crew.size > 2 * SPACING:
+    if size(crew) > 1:
         return _claim_shared(crew, me, stage, n_tasks)
     taken = max(crew[SPACING] - (stage << 32), 0)  # a single thread needs nothing atomic, which costs some nanoseconds
     crew[SPACING] = (stage << 32) + taken + 1
@@ -48,20 +54,20 @@ def claim(crew: Any, me: int, stage: int, n_tasks: int) -> int:
 @kernel
 def finish(crew: Any) -> None:
     """Count a task as done."""
-    if crew.size > 2 * SPACING:
+    if size(crew) > 1:
         _add(crew, 0, 1)
 
 
 @kernel
 def wait(crew: Any, n_done: int) -> None:
     """Return when so many tasks are done, in all stages so far."""
-    if crew.size > 2 * SPACING:
+    if size(crew) > 1:
         _wait_for_others(crew, n_done)
 
 
 @kernel(inline=False)
 def _claim_shared(crew: Any, me: int, stage: int, n_tasks: int) -> int:
-    n_threads = crew.size // SPACING - 1
+    n_threads = size(crew)
     for turn in range(n_threads):
         owner = (me + turn) % n_threads
         first, stop = owner * n_tasks // n_threads, (owner + 1) * n_tasks // n_threads
@@ -127,12 +133,14 @@ def _without_counts(context: Any, builder: Any, value_type: Any, value: Any) -> 
 
 
 @kernel
-def run(function: int, arguments: int, n_threads: int) -> None:
-    """Run a bound function, with me = 0, 1, ... n_threads - 1."""
-    if n_threads == 1:
+def run(function: int, arguments: int, crew: Any) -> None:
+    """Run a bound function on every thread of a crew, with me = 0, 1, ...; the crew begins anew."""
+    for i in range(crew.size):
+        crew[i] = 0
+    if size(crew) == 1:
         _call(function, arguments, 0)
     else:
-        _run_parallel(function, arguments, n_threads)
+        _run_parallel(function, arguments, size(crew))
 
 
 @kernel(parallel=True)

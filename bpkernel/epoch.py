@@ -10,7 +10,8 @@ summation: results do not depend on the number of threads.
 from typing import Any
 
 from bpkernel.compiler import kernel
-from bpkernel.crew import SPACING, bound, claim, finish, run, wait
+from bpkernel.crew import bound, claim, finish, run, wait
+from bpkernel.crew import size as crew_size
 from bpkernel.layout import unit_block
 from bpkernel.optimizers import COEFFICIENTS, coefficients
 from bpkernel.passes import (
@@ -76,7 +77,7 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
     X = rows_from(samples.X, 0, samples.X.shape[0], 0)
     X_other = rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     T = rows_from(samples.T, 0, samples.T.shape[0], 0)
-    u, n_threads, n_groups = w.units, w.crew.size // SPACING - 1, w.groups.size
+    u, n_threads, n_groups = w.units, crew_size(w.crew), w.groups.size
     n_chunks = w.partial.shape[0]
     n_done = n_groups + 1
     while True:
@@ -130,8 +131,7 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
 
 def infer_member(net: Any, samples: Any, start: int, u: Any, own_rows: Any, crew: Any, y: Any, e: Any, me: int) -> None:
     """Outputs y (n, n_out), or errors e (n,), of n samples from `start` on; either may have no rows."""
-    n_threads = crew.size // SPACING - 1
-    n, size = max(y.shape[0], e.size), u.n_samples // n_threads
+    n, size = max(y.shape[0], e.size), u.n_samples // crew_size(crew)
     layer = net.layers[net.layers.size - 1]
     n_tasks = (n + size - 1) // size
     while True:
@@ -164,10 +164,8 @@ def train(net: Any, step: Any, samples: Any, order: Any, w: Any, total: Any) -> 
     order (n,): rows of the samples;  params, the optimizer's state and steps: overwritten;  total (1,): added to.
     With the optimizer KEEP the weights stay, and its state[0] is the sum over the samples of the gradient.
     """
-    for i in range(w.crew.size):
-        w.crew[i] = 0
     function, arguments = bind_train((net, step, samples, order, w, total))
-    run(function, arguments, w.crew.size // SPACING - 1)
+    run(function, arguments, w.crew)
 
 
 @kernel(entry=True)
@@ -176,7 +174,5 @@ def infer(net: Any, samples: Any, start: int, u: Any, own_rows: Any, crew: Any, 
 
     own_rows: 0, 1, 2, ... for as many samples as `u` has room for on each thread.
     """
-    for i in range(crew.size):
-        crew[i] = 0
     function, arguments = bind_infer((net, samples, start, u, own_rows, crew, y, e))
-    run(function, arguments, crew.size // SPACING - 1)
+    run(function, arguments, crew)

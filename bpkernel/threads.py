@@ -54,8 +54,8 @@ if hasattr(os, "register_at_fork"):
 def available() -> int:
     """Threads that a kernel may use: what `numba.set_num_threads` has set, and one in a child forked under OpenMP.
 
-    To ask starts the threading layer.
-    OpenMP's threads do not survive a fork, and its library ends a child that starts others.
+    To ask starts the threading layer.  OpenMP's threads do not survive a fork, and its library ends a child that starts
+    others.
     """
     n_threads = int(numba.get_num_threads())
     return 1 if _forked and numba.threading_layer() == "omp" else n_threads

@@ -32,15 +32,15 @@ bind = crew.bound(member)
 
 
 @kernel(entry=True)
-def run(state, done, early, n_tasks, n_stages, n_threads):
+def run(state, done, early, n_tasks, n_stages):
     function, arguments = bind((state, done, early, n_tasks, n_stages))
-    crew.run(function, arguments, n_threads)
+    crew.run(function, arguments, state)
 
 
 def check(n_threads, n_members, n_tasks, n_stages):
     done, early = np.zeros((n_stages, n_tasks), np.int64), np.zeros(n_members, np.int64)
     available()
-    launch(n_threads, run, crew.state(n_members), done, early, n_tasks, n_stages, n_members)
+    launch(n_threads, run, crew.state(n_members), done, early, n_tasks, n_stages)
     assert (done == 1).all()
     assert not early.any()
 
