@@ -1,9 +1,41 @@
 """Multilayer perceptrons trained on the CPU by back-propagation in explicit, compiled loops."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from bpkernel import reference
+from bpkernel.extras import need
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import SGD, Adam
 from bpkernel.results import Backprop, History
 from bpkernel.version import __version__
 
-__all__ = ["MLP", "SGD", "Adam", "Backprop", "History", "__version__", "reference"]
+if TYPE_CHECKING:
+    from bpkernel import sklearn
+    from bpkernel.estimators import MLPClassifier, MLPRegressor
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adam",
+    "Backprop",
+    "History",
+    "MLPClassifier",
+    "MLPRegressor",
+    "__version__",
+    "reference",
+    "sklearn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, which need scikit-learn, when first asked for."""
+    if name not in ("MLPClassifier", "MLPRegressor", "sklearn"):
+        raise AttributeError(f"module 'bpkernel' has no attribute {name!r}")
+    need("sklearn.neural_network", "sklearn")
+    module = importlib.import_module("bpkernel.sklearn")
+    return module if name == "sklearn" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -21,6 +21,7 @@ from bpkernel.passes import (
     descend,
     error_block,
     forward_block,
+    square_group,
     transpose_group,
 )
 from bpkernel.tiles import ROWS, line, row_of, rows_from
@@ -53,10 +54,11 @@ def begin_batch(step: Any, s: Any, rows: Any, scale: Any, c: Any) -> None:
     if not step.mean:
         weight = 1.0
     for n in range(rows.size):
-        scale[n] = s[rows[n]] / weight if weight > 0 else 0.0
+        scale[n] = s[rows[n]] / weight if weight != 0 else 0.0
     step.steps[0] += 1
     coefficients(step.coefficients, (step.settings, step.steps[0], c))
-    c[COEFFICIENTS] = step.alpha / weight if weight > 0 else 0.0
+    c[COEFFICIENTS] = step.alpha / weight if weight != 0 else 0.0
+    c[COEFFICIENTS + 1] = rows.size / weight if weight != 0 else 0.0
 
 
 @kernel
@@ -64,9 +66,24 @@ def weighted_error(s: Any, rows: Any, e: Any) -> float:
     """Σ_n s_n E^n of a batch; a sample without weight does not count, even if its E^n is Inf."""
     total = 0.0
     for n in range(rows.size):
-        if s[rows[n]] > 0:
+        if s[rows[n]] != 0:
             total += s[rows[n]] * e[n]
     return total
+
+
+@kernel
+def add_objective(error: float, c: Any, squares: Any, n_samples: int, total: Any) -> None:
+    """What a batch adds to the sums of an epoch: Σ_n s_n E^n, and the two terms of its objective times its samples.
+
+    squares (rows of weights,): Σ w² of each, as the batch found them;  total (3,): added to.
+    """
+    total[0] += error
+    total[1] += error * c[COEFFICIENTS + 1]
+    if c[COEFFICIENTS] != 0:
+        sum_of_squares = 0.0
+        for i in range(squares.size):
+            sum_of_squares += squares[i]
+        total[2] += 0.5 * c[COEFFICIENTS] * sum_of_squares * n_samples
 
 
 # ------------------------------------------------------------------------------------------------- what each thread does
@@ -86,9 +103,12 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
             break
         if k == 0:
             first_rows = line(order, 0, min(u.n_samples, order.size))
-            begin_batch(step, samples.s, first_rows, w.scale, row_of(w.c, 0, 0, COEFFICIENTS + 1))
-        elif n_chunks == 0:
-            transpose_group(net, w, k - 1, me)
+            begin_batch(step, samples.s, first_rows, w.scale, row_of(w.c, 0, 0, w.c.shape[1]))
+        else:
+            if n_chunks == 0:
+                transpose_group(net, w, k - 1, me)
+            if step.alpha > 0:
+                square_group(net, w.groups[k - 1], row_of(w.squares, 0, 0, w.squares.shape[1]))
         finish(w.crew)
     wait(w.crew, n_done)
     for b in range((order.size + u.n_samples - 1) // u.n_samples):
@@ -115,15 +135,19 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
             k = claim(w.crew, me, 2 * b + 3, n_groups + 1)
             if k < 0:
                 break
+            c, c_next = row_of(w.c, b % 2, 0, w.c.shape[1]), row_of(w.c, (b + 1) % 2, 0, w.c.shape[1])
             if k == 0:
-                total[0] += weighted_error(samples.s, line(order, start, stop), w.e)
+                error = weighted_error(samples.s, line(order, start, stop), w.e)
+                add_objective(error, c, row_of(w.squares, b % 2, 0, w.squares.shape[1]), stop - start, total)
                 next_rows = line(order, stop, min(stop + u.n_samples, order.size))
                 if next_rows.size > 0:
-                    begin_batch(step, samples.s, next_rows, w.scale, row_of(w.c, (b + 1) % 2, 0, COEFFICIENTS + 1))
+                    begin_batch(step, samples.s, next_rows, w.scale, c_next)
             else:
-                descend(net, step, w, stop - start, k - 1, row_of(w.c, b % 2, 0, COEFFICIENTS + 1), me)
+                descend(net, step, w, stop - start, k - 1, c, me)
                 if n_chunks == 0:
                     transpose_group(net, w, k - 1, me)
+                if step.alpha > 0:
+                    square_group(net, w.groups[k - 1], row_of(w.squares, (b + 1) % 2, 0, w.squares.shape[1]))
             finish(w.crew)
         n_done += n_groups + 1
         wait(w.crew, n_done)
@@ -159,10 +183,11 @@ bind_train, bind_infer = bound(train_member), bound(infer_member)
 
 @kernel(entry=True)
 def train(net: Any, step: Any, samples: Any, order: Any, w: Any, total: Any) -> None:
-    """Mini-batches of `w.units.n_samples` samples in the given order; Σ_n s_n E^n, each E^n as of its own batch.
+    """Mini-batches of `w.units.n_samples` samples in the given order, each E^n as of its own batch.
 
-    order (n,): rows of the samples;  params, the optimizer's state and steps: overwritten;  total (1,): added to.
-    With the optimizer KEEP the weights stay, and its state[0] is the sum over the samples of the gradient.
+    order (n,): rows of the samples;  params, the optimizer's state and steps: overwritten;  total (3,): added to, namely
+    Σ_n s_n E^n, and the sums over the batches of n Σ_n s_n E^n / Σ_n s_n and of n ½ alpha Σ w² / Σ_n s_n.
+    With the optimizer Keep the weights stay, and its state[0] gains the sum over the samples of the gradient.
     """
     function, arguments = bind_train((net, step, samples, order, w, total))
     run(function, arguments, w.crew)

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bpkernel import epoch, inputs, persistence, plan
-from bpkernel.layout import Layout, aligned_zeros
+from bpkernel.layout import aligned_zeros
+from bpkernel.losses import BY_NAME as LOSSES
+from bpkernel.network import Network
 from bpkernel.optimizers import COEFFICIENTS, Adam, Keep, Optimizer
 from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
-from bpkernel.training import Diverged, Inference, Trainer, mean_error
+from bpkernel.training import Diverged, Trainer
 
 
 class MLP:
@@ -93,27 +95,18 @@ class MLP:
             w[:] = self._random.uniform(-bound, bound, w.shape)
 
     def _allocate(self) -> None:
-        self._layout = Layout(self.layer_sizes, (*self.activation, self.output_activation), self.dtype)
-        self._params = aligned_zeros(self._layout.n_params, self.dtype)
-        self._compiled: plan.Net | None = None
-        self._for_one_row: list[Inference] = []  # scratch that no caller uses just now
-
-    @property
-    def _net(self) -> plan.Net:
-        """The net as the kernels take it; compiled when first asked for."""
-        if self._compiled is None:
-            self._compiled = plan.net(self._layout, self.loss_name, self._params)
-        return self._compiled
+        activations, loss = (*self.activation, self.output_activation), LOSSES[self.loss_name]
+        self._network = Network(self.layer_sizes, activations, loss, self.dtype)
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
         """Live views (n_in, n_out) of the weights of every layer, inputs first."""
-        return self._layout.weights(self._params)
+        return self._network.weights
 
     @property
     def biases(self) -> tuple[np.ndarray, ...]:
         """Live views (n_out,) of the biases of every layer, inputs first."""
-        return self._layout.biases(self._params)
+        return self._network.biases
 
     def __repr__(self) -> str:
         return (
@@ -193,8 +186,8 @@ class MLP:
         validation = None
         if validation_data is not None:
             held_back = self._samples(*inputs.pair("validation_data", validation_data), prefix="validation ")
-            validation = lambda: mean_error(self._layout, self._net, held_back)  # noqa: E731
-        trainer = Trainer(self._layout, self._net, optimizer, min(batch_size, n_samples), alpha)
+            validation = lambda: self._network.mean_error(held_back)  # noqa: E731
+        trainer = Trainer(self._network, optimizer, min(batch_size, n_samples), alpha)
         orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
         random_before = self._random.bit_generator.state
         try:
@@ -209,20 +202,11 @@ class MLP:
         Raises ValueError or TypeError if X is of another shape or holds other than finite numbers.  The outputs of a
         sample do not depend on the others.
         """
-        X = inputs.samples("X", X, self.layer_sizes[0], self.dtype)
-        y = np.empty((len(X), self.layer_sizes[-1]), self.dtype)
-        try:
-            inference = self._for_one_row.pop() if len(X) == 1 else Inference(self._layout, self._net, len(X))
-        except IndexError:  # the first caller, or another thread is using it
-            inference = Inference(self._layout, self._net, 1)
-        inference.outputs(plan.samples(X, y, np.empty(0, self.dtype)), y)  # y stands in for the targets, not asked for
-        if len(X) == 1:
-            self._for_one_row.append(inference)
-        return y
+        return self._network.outputs(inputs.samples("X", X, self.layer_sizes[0], self.dtype))
 
     def loss(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The mean error Σ_n s_n E^n / Σ_n s_n; X, T, sample_weight and what is raised as in `fit`."""
-        return mean_error(self._layout, self._net, self._samples(X, T, sample_weight))
+        return self._network.mean_error(self._samples(X, T, sample_weight))
 
     def backprop(self, X: ArrayLike, T: ArrayLike) -> Backprop:
         """Every a, z, δ, gradient and E of one pass forward and back; X, T and what is raised as in `fit`.
@@ -237,12 +221,12 @@ class MLP:
         (0.5, 1.0, 2.0, 1.0)
         """
         samples = self._samples(X, T)
-        n_samples, layout = len(samples.T), self._layout
+        n_samples, layout = len(samples.T), self._network.layout
         n_threads = plan.threads_for(layout, n_samples)
         work = plan.work(layout, n_samples, n_threads, keep_a=True)
-        gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros(1)
+        gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros(3)
         step = plan.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
-        launch(n_threads, epoch.train, self._net, step, samples, np.arange(n_samples), work, total)
+        launch(n_threads, epoch.train, self._network.compiled, step, samples, np.arange(n_samples), work, total)
         none, X = np.empty((n_samples, 0), self.dtype), np.concatenate([samples.X, samples.X_other]).astype(self.dtype)
         views = (layout.units(buffer, n_samples) for buffer in (work.units.a, work.units.z, work.units.delta))
         a, z, delta = (tuple(view.copy() for view in layer) for layer in views)
@@ -310,11 +294,11 @@ class MLP:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self._architecture(), "params": self._params, "random": copy.deepcopy(self._random)}
+        return {**self._architecture(), "params": self._network.params, "random": copy.deepcopy(self._random)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.layer_sizes, self.activation = state["layer_sizes"], state["activation"]
         self.output_activation, self.loss_name = state["output_activation"], state["loss"]
         self.dtype, self._random = np.dtype(state["dtype"]), state["random"]
         self._allocate()
-        self._params[:] = state["params"]
+        self._network.params[:] = state["params"]

@@ -207,7 +207,7 @@ class Adam(Optimizer):
 
 
 class Keep:
-    """No optimizer: the weights stay, and m becomes the gradient."""
+    """No optimizer: the weights stay, and m gains the gradient."""
 
     @staticmethod
     def coefficients(h: Any, t: int, c: Any) -> None:
@@ -216,7 +216,7 @@ class Keep:
     @staticmethod
     def update(w: Any, g: Any, m: Any, v: Any, c: Any) -> None:
         for j in range(w.size):
-            m[j] = g[j]
+            m[j] += g[j]
 
 
 OPTIMIZERS: tuple[type[Any], ...] = (SGD, Adam)

@@ -144,6 +144,19 @@ def descend(net: Any, step: Any, w: Any, n_samples: int, k: int, c: Any, me: int
 
 
 @kernel
+def square_group(net: Any, group: Any, squares: Any) -> None:
+    """Σ_j w_ij² of each row of weights of a group; squares (rows of all layers,): overwritten, but for those of biases."""
+    layer = net.layers[group.layer]
+    weights = weight_block(layer, net.params)
+    for i in range(max(group.first, 1), group.last + 1):
+        w_i = row_of(weights, i, 0, layer.n_out)
+        total = w_i.dtype.type(0)
+        for j in range(w_i.size):
+            total += w_i[j] * w_i[j]
+        squares[group.place + i - group.first] = total
+
+
+@kernel
 def add_chunks(partial: Any, start: int, g: Any) -> None:
     """g = Σ over the chunks, in their order, of partial (n_chunks, n_params) from `start` on."""
     first = row_of(partial, 0, start, g.size)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bpkernel.crew import state as crew_state
 from bpkernel.layout import Layout, aligned_zeros, padded
-from bpkernel.losses import BY_NAME, address_of_error, address_of_slope
+from bpkernel.losses import address_of_error, address_of_slope
 from bpkernel.optimizers import COEFFICIENTS, address_of_coefficients, address_of_update
 from bpkernel.sums import panels
 from bpkernel.threads import available
@@ -23,7 +23,7 @@ GROUP_TILES = 4  # tiles of rows of weights in a group of wide rows: they share 
 GROUP_BYTES = 1 << 17  # of weights in a group, where the rows are short
 WORTH_TRANSPOSING = 8  # samples in a batch from which on Eq. 7 is faster with transposed weights
 
-GROUP = np.dtype([("layer", np.int64), ("first", np.int64), ("last", np.int64)], align=True)
+GROUP = np.dtype([("layer", np.int64), ("first", np.int64), ("last", np.int64), ("place", np.int64)], align=True)
 
 
 class Net(NamedTuple):
@@ -65,7 +65,8 @@ class Work(NamedTuple):
     partial: np.ndarray  # (n_chunks, n_params): gradients of chunks of a batch
     groups: np.ndarray  # of GROUP
     dw: np.ndarray  # (n_threads, size of the largest group): gradients
-    c: np.ndarray  # (2, COEFFICIENTS + 1) float64: of this step and of the next; the last is what multiplies w in L2
+    c: np.ndarray  # (2, COEFFICIENTS + 2) float64: of this step and of the next; then what multiplies w in L2, and n / Σ_n s_n
+    squares: np.ndarray  # (2, rows of weights) float64: Σ w² of each row, as of this batch and of the next
     crew: np.ndarray
 
 
@@ -81,13 +82,12 @@ class Step(NamedTuple):
     alpha: float  # L2: ½ alpha Σ w² is added to a batch's Σ_n s_n E^n; biases are left out
 
 
-def net(layout: Layout, loss: str, params: np.ndarray) -> Net:
-    """What the kernels know of a net, with all that it needs compiled."""
+def net(layout: Layout, loss: type[Any], params: np.ndarray) -> Net:
+    """What the kernels know of a net, with all that it needs compiled; `loss` is a class of the table."""
     available()  # a kernel that comes from the cache takes it for granted that the threading layer has been started
-    kind = BY_NAME[loss]
-    canonical = kind.canonical == layout.activations[-1]
-    error = address_of_error(kind.error_canonical if canonical else kind.error, layout.dtype)
-    slope = 0 if canonical else address_of_slope(kind.slope, layout.dtype)
+    canonical = loss.canonical == layout.activations[-1]
+    error = address_of_error(loss.error_canonical if canonical else loss.error, layout.dtype)
+    slope = 0 if canonical else address_of_slope(loss.slope, layout.dtype)
     return Net(layout.compile(), params, panels(layout.dtype), error, slope)
 
 
@@ -119,7 +119,7 @@ def work(layout: Layout, batch_size: int, n_threads: int, *, keep_a: bool = Fals
     """Scratch for training in batches of up to `batch_size` samples."""
     n_chunks = chunks(layout, batch_size)
     groups = weight_groups(layout, n_threads, apart=n_chunks > 0)
-    largest = max((last - first + 1) * int(layout.layers["row"][l]) for l, first, last in groups)
+    largest = max((last - first + 1) * int(layout.layers["row"][l]) for l, first, last, _ in groups)
     copies = n_threads if n_chunks else 1
     transposed = layout.n_transposed if batch_size >= WORTH_TRANSPOSING else 0
     return Work(
@@ -130,7 +130,8 @@ def work(layout: Layout, batch_size: int, n_threads: int, *, keep_a: bool = Fals
         aligned_zeros(n_chunks * layout.n_params, layout.dtype).reshape(n_chunks, layout.n_params),
         np.array(groups, GROUP),
         aligned_zeros(n_threads * largest, layout.dtype).reshape(n_threads, largest),
-        np.zeros((2, COEFFICIENTS + 1)),
+        np.zeros((2, COEFFICIENTS + 2)),
+        np.zeros((2, sum(1 + n_in for n_in in layout.sizes[:-1]))),
         crew_state(n_threads),
     )
 
@@ -157,15 +158,15 @@ def chunks(layout: Layout, batch_size: int) -> int:
     return n_chunks if few and n_chunks > 1 else 0
 
 
-def weight_groups(layout: Layout, n_threads: int, *, apart: bool) -> list[tuple[int, int, int]]:
-    """(layer, first row, last row) of groups of rows of weights: whole tiles, about alike in cost.
+def weight_groups(layout: Layout, n_threads: int, *, apart: bool) -> list[tuple[int, int, int, int]]:
+    """(layer, first row, last row, its place among the rows of all layers) of groups of rows: whole tiles, alike in cost.
 
     Where the gradient is summed apart, groups are few, so that threads write to few of the same cache lines.
     """
     layers = layout.layers
     widths = [padded(int(n_out), layout.dtype) for n_out in layers["n_out"]]
     cost = sum(width * (1 + int(n_in)) for width, n_in in zip(widths, layers["n_in"], strict=True))
-    groups = []
+    groups, place = [], 0
     for l, (n_in, row, width) in enumerate(zip(layers["n_in"], layers["row"], widths, strict=True)):
         most = max(GROUP_TILES, GROUP_BYTES // (ROWS * int(row) * layout.dtype.itemsize))
         n_tiles = -(-(1 + int(n_in)) // ROWS)
@@ -173,5 +174,6 @@ def weight_groups(layout: Layout, n_threads: int, *, apart: bool) -> list[tuple[
         tiles = max(tiles, GROUP_TILES) if apart else tiles
         n_groups = -(-n_tiles // tiles)
         bounds = [ROWS * (k * n_tiles // n_groups) for k in range(n_groups)] + [1 + int(n_in)]
-        groups += [(l, bounds[k], bounds[k + 1] - 1) for k in range(n_groups)]
+        groups += [(l, bounds[k], bounds[k + 1] - 1, place + bounds[k]) for k in range(n_groups)]
+        place += 1 + int(n_in)
     return groups

@@ -37,13 +37,16 @@ def load_tbb() -> bool:
 
 load_tbb()
 
-_one_launch = threading.Lock()
+_one_launch = threading.Lock()  # of workqueue's threads
+_count = threading.Lock()
+_busy = 0  # threads that kernels run on just now; guarded by _count
 _forked = False  # whether this process was forked from one whose threads had been started, with or without work
 
 
 def _after_fork() -> None:
-    global _one_launch, _forked
-    _one_launch = threading.Lock()  # the thread that may have held it does not exist in the child
+    global _one_launch, _count, _busy, _forked
+    _one_launch, _count = threading.Lock(), threading.Lock()  # the thread that may have held them does not exist in the child
+    _busy = 0
     _forked = _forked or getattr(parallel, "_is_initialized", True)
 
 
@@ -62,7 +65,30 @@ def available() -> int:
 
 
 def launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) -> Result:
-    """Call a kernel that runs on so many threads; one at a time where they are those of workqueue."""
+    """Call a kernel that runs on so many threads, or on fewer where others that this process has called are at work.
+
+    A crew waits spinning: two of them on the same cores would be slower than one after the other.
+    """
+    global _busy
+    with _count:
+        granted = 1 if n_threads == 1 else max(1, min(n_threads, available() - _busy))
+        _busy += granted
+    try:
+        if granted == n_threads:
+            return _launch(granted, kernel, *arguments)
+        before = numba.get_num_threads()
+        numba.set_num_threads(granted)
+        try:
+            return _launch(granted, kernel, *arguments)
+        finally:
+            numba.set_num_threads(before)
+    finally:
+        with _count:
+            _busy -= granted
+
+
+def _launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) -> Result:
+    """One at a time where the threads are those of workqueue."""
     if n_threads == 1 or numba.threading_layer() != "workqueue":
         return kernel(*arguments)
     with _one_launch:

@@ -50,10 +50,11 @@ def test_no_two_views_share_a_number(sizes, dtype):
 def test_padding_stays_zero_and_guards_stay_whole(sizes, dtype):
     """Training writes nothing between the rows, before the buffer or behind it."""
     net = bp.MLP(sizes, activation="logistic", output_activation="logistic", dtype=dtype, random_state=0)
-    n_params, guard = net._layout.n_params, 64
-    guarded = np.full(n_params + 2 * guard, 7, dtype)
-    guarded[guard:-guard] = net._params
-    net._params = guarded[guard:-guard]
+    network, guard = net._network, 64
+    guarded = np.full(network.layout.n_params + 2 * guard, 7, dtype)
+    guarded[guard:-guard] = network.params
+    network.params = guarded[guard:-guard]
+    network.weights, network.biases = network.layout.weights(network.params), network.layout.biases(network.params)
     rng = np.random.default_rng(0)
     net.fit(rng.uniform(0, 1, (53, sizes[0])), rng.uniform(0, 1, (53, sizes[-1])), epochs=3, batch_size=8)
     assert (guarded[:guard] == 7).all()
@@ -61,4 +62,4 @@ def test_padding_stays_zero_and_guards_stay_whole(sizes, dtype):
     for view in (*net.weights, *net.biases):
         assert np.count_nonzero(view) == view.size
         view[:] = 0
-    assert not net._params.any()
+    assert not network.params.any()

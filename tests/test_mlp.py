@@ -151,7 +151,7 @@ def test_copies_and_pickles_are_whole_and_apart(data):
     expected = net.predict(X)
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         np.testing.assert_array_equal(other.predict(X), expected)
-        assert other._net.params.ctypes.data % 64 == 0
+        assert other._network.params.ctypes.data % 64 == 0
         other.fit(X, T, epochs=1)
         assert not np.array_equal(other.predict(X), expected)
     np.testing.assert_array_equal(net.predict(X), expected)
