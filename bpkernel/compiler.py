@@ -55,21 +55,21 @@ def by_address(signature: Callable[[Any], Any]) -> tuple[Any, Callable[[Callable
     first needed, and only once: a kernel that calls another directly has a copy of it, optimised anew, and so has the
     kernel that calls that one.
     """
-    compiled: dict[tuple[Callable[..., Any], np.dtype], Any] = {}
+    addresses: dict[tuple[Callable[..., Any], np.dtype], int] = {}
     names: dict[tuple[str, str], Callable[..., Any]] = {}
 
     def address(function: Callable[..., Any], dtype: np.dtype) -> int:
         key = function, dtype
-        if key not in compiled:
+        if key not in addresses:
             name = function.__module__, function.__qualname__
             assert names.setdefault(name, function) is function, f"two functions by the name of {name}: see `named`"
             dispatcher = kernel(function)
             arguments = signature(numba.from_dtype(dtype)).args
             dispatcher.compile(arguments)
             BY_ADDRESS.append(dispatcher)
-            compiled[key] = dispatcher.overloads[arguments]
-        result = compiled[key]
-        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+            result = dispatcher.overloads[arguments]
+            addresses[key] = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        return addresses[key]
 
     @intrinsic
     def call(typing_context: Any, function: Any, arguments: Any) -> Any:

@@ -1,10 +1,10 @@
 """Floor 5: bpkernel in place of scikit-learn's MLP estimators, by one import or without an edit.
 
-    from bpkernel.sklearn import MLPClassifier, MLPRegressor    # the same as bpkernel.MLPClassifier, bpkernel.MLPRegressor
+from bpkernel.sklearn import MLPClassifier, MLPRegressor    # the same as bpkernel.MLPClassifier, bpkernel.MLPRegressor
 
-    bpkernel.sklearn.patch()                       # from here on `from sklearn.neural_network import MLPClassifier` gives these
-    with bpkernel.sklearn.patch(): ...             # only so long
-    python -m bpkernel.sklearn program.py          # a program as it is
+bpkernel.sklearn.patch()                       # from here on `from sklearn.neural_network import MLPClassifier` gives these
+with bpkernel.sklearn.patch(): ...             # only so long
+python -m bpkernel.sklearn program.py          # a program as it is
 """
 
 import runpy
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sklearn.neural_network
 
-from bpkernel.estimators import OF_CLASSIFIER, OF_REGRESSOR, MLPClassifier, MLPRegressor
+from bpkernel.estimators import MLPClassifier, MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "patch", "unpatch"]
 
@@ -51,7 +51,7 @@ def patch() -> Patched:
 
 def unpatch() -> None:
     """Give scikit-learn's own estimators again."""
-    _offer(OF_CLASSIFIER, OF_REGRESSOR)
+    _offer(MLPClassifier._original, MLPRegressor._original)
 
 
 def _offer(classifier: type, regressor: type) -> None:

@@ -247,12 +247,12 @@ def test_a_progress_bar_is_drawn_on_standard_error(data, capsys):
 
 def test_long_epochs_are_many_short_calls(data, monkeypatch):
     """So that Ctrl-C stays live; the parts add up to the same training."""
-    from bpkernel import training
+    from bpkernel import pace, training
 
     calls = []
     launch = training.launch
     monkeypatch.setattr(training, "launch", lambda kernel, *a: calls.append(kernel) or launch(kernel, *a))
-    monkeypatch.setattr(training, "SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "SECONDS", 1e-9)
     short, whole = new(), new()
     a = short.fit(*data, epochs=2, batch_size=10).loss
     assert len(calls) == 42

@@ -1,0 +1,314 @@
+"""Floor 5: what scikit-learn's MLP estimators compute in private methods, computed by the kernels; nothing else knows these.
+
+Parameters, validation, messages and attributes are scikit-learn's own code.  Replaced is how epochs, the loss and gradient
+of lbfgs and outputs are computed, and the checks of input that is plainly in order.  What is out of the ordinary, such as
+coefficients that no longer fit the layers, takes scikit-learn's own way.
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network._base import LOSS_FUNCTIONS
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from sklearn.utils.validation import validate_data
+
+from bpkernel import sklearn_optimizers
+from bpkernel.activations import BY_NAME as ACTIVATIONS
+from bpkernel.coefficients import Coefficients, Objective, Samples, layer_sizes, outputs
+from bpkernel.inputs import EITHER
+from bpkernel.losses import BinaryLogLoss, LogLoss, PoissonLoss, SquaredError
+
+
+class Loss(NamedTuple):
+    """One loss of the estimators."""
+
+    kernels: type[Any]
+    in_mlp: str
+    in_scikit_learn: str
+
+
+# (loss, output activation): what computes it here, its name in an MLP, and that of scikit-learn's function
+LOSSES = {
+    ("log_loss", "softmax"): Loss(LogLoss, "cross_entropy", "log_loss"),
+    ("log_loss", "logistic"): Loss(BinaryLogLoss, "binary_cross_entropy", "binary_log_loss"),
+    ("squared_error", "identity"): Loss(SquaredError, "squared_error", "squared_error"),
+    ("poisson", "exp"): Loss(PoissonLoss, "poisson", "poisson"),
+}
+
+
+class OnKernels(BaseMultilayerPerceptron):
+    """What both estimators compute in another way than scikit-learn.
+
+    `coefs_` and `intercepts_` are views of `_held`, a Coefficients, until someone replaces them.  Warnings are raised in the
+    name of scikit-learn's module, for which filters of warnings are written.
+    """
+
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    _no_improvement_count: int
+
+    def _activations(self) -> tuple[str, ...]:
+        return (*[self.activation] * (len(self.coefs_) - 1), self.out_activation_)
+
+    def _take(self) -> Coefficients | None:
+        """Make `coefs_` and `intercepts_` the views of a net, unless they are; None where they make none."""
+        held, activations = self.__dict__.get("_held"), self._activations()
+        if held is not None and held.are(self.coefs_, self.intercepts_) and held.network.layout.activations == activations:
+            return held
+        loss, sizes = LOSSES.get((self.loss, self.out_activation_)), layer_sizes(self.coefs_, self.intercepts_)
+        if loss is None or sizes is None or not set(activations) <= set(ACTIVATIONS):
+            return None
+        taken = Coefficients(sizes, activations, loss.kernels, np.result_type(*self.coefs_, *self.intercepts_))
+        taken.load(self.coefs_, self.intercepts_)
+        if self.__dict__.get("_best_coefs") is self.coefs_:  # as after early stopping
+            self._best_coefs, self._best_intercepts = taken.coefs, taken.intercepts
+        self._held, self.coefs_, self.intercepts_ = taken, taken.coefs, taken.intercepts
+        return taken
+
+    # ------------------------------------------------------------------------------------------------------- outputs
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        if check_input and not self._in_order(X):
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        held, activations = self.__dict__.get("_held"), self._activations()
+        if held is not None and set(activations) <= set(ACTIVATIONS):
+            network = held.network_of(self.coefs_, self.intercepts_, activations, X.dtype)
+            if network is not None and network.layout.sizes[0] == X.shape[1]:
+                return outputs(network, X)
+        return super()._forward_pass_fast(X, check_input=False)
+
+    # --------------------------------------------------------------------------------------------- input in order
+
+    def _in_order(self, X: Any) -> bool:
+        """Whether scikit-learn's checks would find nothing about X, which takes a tenth of their time to see."""
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype in EITHER
+            and X.shape[0] > 0
+            and X.shape[1] == self.__dict__.get("n_features_in_")
+            and "feature_names_in_" not in self.__dict__
+            and finite(X)
+        )
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        checked = None if reset else self._checked(X, y)
+        return super()._validate_input(X, y, incremental, reset) if checked is None else checked
+
+    def _checked(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """What `_validate_input` makes of these where both are plainly in order."""
+        if not (type(y) is np.ndarray and y.ndim == 1 and self._in_order(X) and len(y) == len(X)):
+            return None
+        targets = self._targets_in_order(y)
+        return None if targets is None else (X, targets)
+
+    # -------------------------------------------------------------------------------------------------------- fitting
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
+        """As scikit-learn's; but where it fails, what had been learnt before is as it was."""
+        before = self.__dict__.copy()
+        goes_on = "coefs_" in before and (incremental or self.warm_start)
+        undo = self._undo() if goes_on else lambda: None
+        try:
+            if goes_on and incremental and sample_weight is None and self._fit_in_order(X, y):
+                if np.isfinite(self._held.network.params).all():
+                    return self
+                undo()
+            return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
+        except Exception:
+            if "coefs_" in before:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+                undo()
+            raise
+
+    def _fit_in_order(self, X: Any, y: Any) -> bool:
+        """scikit-learn's `_fit` of another few samples where all is plainly in order, in a tenth of its time; else False."""
+        held, seed, hidden = self.__dict__.get("_held"), self.random_state, self.hidden_layer_sizes
+        sizes = tuple(hidden) if type(hidden) in (tuple, list) else (hidden,)
+        if held is None or type(seed) is not int or self.early_stopping or self.solver not in ("sgd", "adam"):
+            return False
+        if held.network.layout.sizes[1:-1] != sizes or not held.are(self.coefs_, self.intercepts_):
+            return False
+        checked = self._checked(X, y)
+        if checked is None:
+            return False
+        X, y = checked[0], checked[1].reshape(len(X), -1)
+        if y.shape[1] != held.network.layout.sizes[-1]:
+            return False
+        held.random_state.seed(seed)  # 60 times as fast as to make a new one
+        self._random_state = held.random_state
+        self._fit_stochastic(X, y, None, held.network.layout.sizes, True)
+        return True
+
+    def _undo(self) -> Callable[[], None]:
+        """A function that puts back what training changes in place."""
+        held, optimizer = self.__dict__.get("_held"), self.__dict__.get("_optimizer")
+        lengths = [(a, len(a)) for a in (self.__dict__.get("loss_curve_"), self.__dict__.get("validation_scores_")) if a]
+        arrays = [] if held is None else [(a, a.copy()) for a in (held.network.params, held.state, held.steps)]
+        settings = None if optimizer is None else optimizer.__dict__.copy()
+
+        def undo() -> None:
+            for array, copied in arrays:
+                array[...] = copied
+            for values, length in lengths:
+                del values[length:]
+            if settings is not None:
+                optimizer.__dict__.update(settings)
+
+        return undo
+
+    def _fit_lbfgs(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
+        """scikit-learn's call of SciPy, with the objective of the kernels, in the dtype of the first coefficients as there."""
+        loss = LOSSES.get((self.loss, self.out_activation_))
+        layer_units = scratch_and_units[-1]
+        self._objective = None
+        if loss is not None and layer_sizes(self.coefs_, self.intercepts_) == tuple(layer_units):
+            _refuse_no_weight(sample_weight)
+            dtype = np.result_type(*self.coefs_, *self.intercepts_)
+            scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype)
+            samples = Samples(X, y, sample_weight, dtype)
+            self._objective = Objective(scratch, samples, float(self.alpha), self._loss_divided())
+        try:
+            super()._fit_lbfgs(X, y, sample_weight, *scratch_and_units)
+        finally:
+            del self._objective
+            self._take()
+
+    def _loss_grad_lbfgs(self, packed_coef_inter: np.ndarray, *arguments: Any) -> tuple[float, np.ndarray]:
+        if self._objective is None:
+            return super()._loss_grad_lbfgs(packed_coef_inter, *arguments)
+        self._unpack(packed_coef_inter)  # interrupted, the net is as of here
+        return self._objective(packed_coef_inter)
+
+    def _loss_divided(self) -> int:
+        """scikit-learn's squared error is the mean over the outputs, though its gradient is that of the sum (issue 8349)."""
+        return self.n_outputs_ if self.loss == "squared_error" else 1
+
+    def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
+        layer_units, incremental = scratch_and_units[-2:]
+        held = self._take()
+        if (
+            held is None
+            or held.network.layout.sizes != tuple(layer_units)
+            or not sklearn_optimizers.take(self, held, incremental)
+        ):
+            super()._fit_stochastic(X, y, sample_weight, *scratch_and_units)
+            return
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        X_val = y_val = s_val = None
+        if self.early_stopping:
+            X, X_val, y, y_val, sample_weight, s_val = self._split(X, y, sample_weight)
+        dtype, batch_size, order = held.network.layout.dtype, self._batch_size(len(y)), np.arange(len(y))
+        samples = Samples(X, y, sample_weight, dtype)
+        batches = sklearn_optimizers.batches(self._optimizer, held, batch_size, float(self.alpha))
+        loss_type = _loss_type(
+            LOSSES[self.loss, self.out_activation_].in_scikit_learn, dtype, y.dtype, getattr(sample_weight, "dtype", None)
+        )
+        try:
+            self.n_iter_ = 0
+            for _ in range(self.max_iter):
+                if self.shuffle:
+                    order = order[_permutation(self._random_state, len(order))]
+                _refuse_no_weight(sample_weight, order, batch_size)
+                sklearn_optimizers.set_rate(self._optimizer, batches)
+                total = samples.see(batches, order)
+                self.n_iter_ += 1
+                self.t_ += len(order)
+                self.loss_ = loss_type((total[1] / self._loss_divided() + total[2]) / len(order))
+                self.loss_curve_.append(self.loss_)
+                if self.verbose:
+                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+                self._update_no_improvement_count(self.early_stopping, X_val, y_val, s_val)
+                self._optimizer.iteration_ends(self.t_)
+                if self._converged() or incremental:
+                    break
+                if self.n_iter_ == self.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                        "converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=2,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        finally:
+            sklearn_optimizers.tell(self._optimizer, held)
+        if self.early_stopping and self._best_coefs is not self.coefs_:
+            held.load(self._best_coefs, self._best_intercepts)
+            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
+
+    def _split(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
+        """X, y and sample weights to train on and to validate on, in pairs."""
+        arrays = (X, y) if sample_weight is None else (X, y, sample_weight)
+        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
+        parts = train_test_split(
+            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+        )
+        if parts[1].shape[0] < 2:
+            raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+        if is_classifier(self):
+            parts[3] = self._label_binarizer.inverse_transform(parts[3])
+        return (*parts, None, None)[:6]
+
+    def _batch_size(self, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                stacklevel=3,
+            )
+        return int(np.clip(self.batch_size, 1, n_samples))
+
+    def _converged(self) -> bool:
+        """Whether to stop, as nothing has improved for a while; an adaptive learning rate falls instead."""
+        if self._no_improvement_count <= self.n_iter_no_change:
+            return False
+        what = "Validation score" if self.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={self.tol:f} for {int(self.n_iter_no_change)} consecutive epochs."
+        if self._optimizer.trigger_stopping(message, self.verbose):
+            return True
+        self._no_improvement_count = 0
+        return False
+
+
+def finite(a: np.ndarray) -> bool:
+    """Whether all is finite, and so is the sum; where only that is not, it takes scikit-learn to tell."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(a.sum())
+
+
+@functools.cache
+def _loss_type(loss: str, dtype: np.dtype, y: np.dtype, sample_weight: np.dtype | None) -> type[Any]:
+    """What type of number the rules of NumPy and SciPy make of scikit-learn's loss, from the dtypes of what goes in."""
+    weight = None if sample_weight is None else np.ones(1, sample_weight)
+    batch_loss = LOSS_FUNCTIONS[loss](np.ones((1, 1), y), np.ones((1, 1), dtype), weight)
+    penalty = 0.5 * np.dot(np.ones(1, dtype), np.ones(1, dtype)) / (1 if weight is None else weight.sum())
+    return type(0.0 + (batch_loss + penalty) * 1)
+
+
+def _permutation(random_state: np.random.RandomState, n: int) -> np.ndarray:
+    """The one that scikit-learn's `shuffle` draws."""
+    order = np.arange(n)
+    random_state.shuffle(order)
+    return order
+
+
+def _refuse_no_weight(sample_weight: np.ndarray | None, order: np.ndarray | None = None, batch_size: int = 0) -> None:
+    """Raise NumPy's ZeroDivisionError if the weights of all samples, or of a mini-batch, add up to 0, as scikit-learn does."""
+    if sample_weight is None:
+        return
+    sums = sample_weight.sum(keepdims=True)
+    if order is not None:
+        sums = np.add.reduceat(sample_weight[order], np.arange(0, len(order), batch_size))
+    if not sums.all():
+        np.average(np.zeros(1), weights=np.zeros(1))
