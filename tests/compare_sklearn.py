@@ -3,9 +3,10 @@
     python tests/compare_sklearn.py                    # 200 settings from seed 0
     python tests/compare_sklearn.py --count 20 --seed 7
 
-Every setting trains both estimators from one seed on one of five real data sets, with one or several targets or labels, for
-20 epochs or fewer: with `fit`, twice with `warm_start`, or in parts with `partial_fit`.  Compared are `loss_curve_`, `validation_scores_`, `n_iter_`, `t_`, what is predicted, all dtypes, and the
-warnings; and where one raises, the class and the text of the error.
+Every setting trains both estimators from one seed on one of five real data sets, with one or several targets or labels,
+for 20 epochs or fewer: with `fit`, twice with `warm_start`, or in parts with `partial_fit`.  Compared are `loss_curve_`,
+`validation_scores_`, `n_iter_`, `t_`, what is predicted, all dtypes, and the warnings; and where one raises, the class and
+the text of the error.
 
 In float64 all are to agree within 1e-6 relative, of lbfgs within 1e-4.  In float32 they may differ by ten roundings a
 mini-batch; where training amplifies these, scikit-learn's own float64 trajectory tells how much, and ten times its distance
@@ -159,7 +160,7 @@ def steps(setting: Setting, counts: tuple[int, ...]) -> float:
     """Mini-batches in all, or iterations of lbfgs."""
     n_iter, seen, _ = counts
     size = setting.parameters["batch_size"]
-    return max(n_iter, seen / (200 if size == "auto" else size))
+    return max(1, n_iter, seen / (200 if size == "auto" else size))
 
 
 def compare(setting: Setting) -> tuple[float, list[str]]:
