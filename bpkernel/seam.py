@@ -175,7 +175,8 @@ class OnKernels(BaseMultilayerPerceptron):
             dtype = np.result_type(*self.coefs_, *self.intercepts_)
             scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype)
             samples = Samples(X, y, sample_weight, dtype)
-            self._objective = Objective(scratch, samples, float(self.alpha), self._loss_divided())
+            objective = Objective(scratch, samples, float(self.alpha), self._loss_divided())
+            self._objective = objective, _loss_type(loss, dtype, y, sample_weight)
         try:
             super()._fit_lbfgs(X, y, sample_weight, *scratch_and_units)
         finally:
@@ -186,7 +187,9 @@ class OnKernels(BaseMultilayerPerceptron):
         if self._objective is None:
             return super()._loss_grad_lbfgs(packed_coef_inter, *arguments)
         self._unpack(packed_coef_inter)  # interrupted, the net is as of here
-        return self._objective(packed_coef_inter)
+        objective, loss_type = self._objective
+        loss, gradient = objective(packed_coef_inter)
+        return loss_type(loss), gradient
 
     def _loss_divided(self) -> int:
         """scikit-learn's squared error is the mean over the outputs, though its gradient is that of the sum (issue 8349)."""
@@ -209,9 +212,9 @@ class OnKernels(BaseMultilayerPerceptron):
             X, X_val, y, y_val, sample_weight, s_val = self._split(X, y, sample_weight)
         dtype, batch_size, order = held.network.layout.dtype, self._batch_size(len(y)), np.arange(len(y))
         samples = Samples(X, y, sample_weight, dtype)
-        batches = sklearn_optimizers.batches(self._optimizer, held, batch_size, float(self.alpha))
+        batches = sklearn_optimizers.batches(self._optimizer, held, int(batch_size), float(self.alpha))
         loss_type = _loss_type(
-            LOSSES[self.loss, self.out_activation_].in_scikit_learn, dtype, y.dtype, getattr(sample_weight, "dtype", None)
+            LOSSES[self.loss, self.out_activation_], dtype, y, sample_weight, isinstance(batch_size, np.integer)
         )
         try:
             self.n_iter_ = 0
@@ -259,7 +262,8 @@ class OnKernels(BaseMultilayerPerceptron):
             parts[3] = self._label_binarizer.inverse_transform(parts[3])
         return (*parts, None, None)[:6]
 
-    def _batch_size(self, n_samples: int) -> int:
+    def _batch_size(self, n_samples: int) -> Any:
+        """An int, or a NumPy integer, which makes another type of the loss."""
         if self.batch_size == "auto":
             return min(200, n_samples)
         if self.batch_size > n_samples:
@@ -267,7 +271,7 @@ class OnKernels(BaseMultilayerPerceptron):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
                 stacklevel=3,
             )
-        return int(np.clip(self.batch_size, 1, n_samples))
+        return np.clip(self.batch_size, 1, n_samples)
 
     def _converged(self) -> bool:
         """Whether to stop, as nothing has improved for a while; an adaptive learning rate falls instead."""
@@ -287,13 +291,21 @@ def finite(a: np.ndarray) -> bool:
         return math.isfinite(a.sum())
 
 
+def _loss_type(
+    loss: Loss, dtype: np.dtype, y: np.ndarray, sample_weight: np.ndarray | None, numpy_size: bool = False
+) -> type[Any]:
+    """What type of number the rules of NumPy and SciPy make of scikit-learn's loss, from the types of what goes in."""
+    return _type_of_loss(loss.in_scikit_learn, y.shape[1], dtype, y.dtype, getattr(sample_weight, "dtype", None), numpy_size)
+
+
 @functools.cache
-def _loss_type(loss: str, dtype: np.dtype, y: np.dtype, sample_weight: np.dtype | None) -> type[Any]:
-    """What type of number the rules of NumPy and SciPy make of scikit-learn's loss, from the dtypes of what goes in."""
+def _type_of_loss(
+    name: str, n_outputs: int, dtype: np.dtype, y: np.dtype, sample_weight: np.dtype | None, numpy_size: bool
+) -> type[Any]:
     weight = None if sample_weight is None else np.ones(1, sample_weight)
-    batch_loss = LOSS_FUNCTIONS[loss](np.ones((1, 1), y), np.ones((1, 1), dtype), weight)
+    batch_loss = LOSS_FUNCTIONS[name](np.ones((1, n_outputs), y), np.ones((1, n_outputs), dtype), weight)
     penalty = 0.5 * np.dot(np.ones(1, dtype), np.ones(1, dtype)) / (1 if weight is None else weight.sum())
-    return type(0.0 + (batch_loss + penalty) * 1)
+    return type(0.0 + (batch_loss + penalty) * (np.int64(1) if numpy_size else 1))
 
 
 def _permutation(random_state: np.random.RandomState, n: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.neural_network import _multilayer_perceptron as private
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bpkernel as bp
 import bpkernel.sklearn
@@ -42,7 +42,10 @@ IRIS, DIGITS, DIABETES = (load(return_X_y=True) for load in (load_iris, load_dig
 CLASSIFIER = {"hidden_layer_sizes": (9,), "max_iter": 5, "random_state": 0}
 
 
-@parametrize_with_checks([bp.MLPClassifier(max_iter=50), bp.MLPRegressor(max_iter=50)])
+CHECKS = [pair for kind in (bp.MLPClassifier, bp.MLPRegressor) for pair in estimator_checks_generator(kind(max_iter=50))]
+
+
+@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=lambda value: getattr(value, "func", type(value)).__name__)
 def test_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
