@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from bpkernel.network import Network
 from bpkernel.optimizers import COEFFICIENTS, Keep
 from bpkernel.training import MiniBatches
 
+AHEAD_SECONDS = 2e-3  # of short epochs run in one call: from Python and back takes 10 µs, a third of an epoch of 150 samples
 DENSE_BYTES = 1 << 24  # of a sparse X made dense at a time
-TOGETHER = 1 << 10  # samples that the gradient of all is summed over at a time, which bounds its scratch
+TOGETHER = 1 << 9  # samples that the gradient of all is summed over at a time, which bounds its scratch
 
 
 def layer_sizes(coefs: Any, intercepts: Any) -> tuple[int, ...] | None:
@@ -136,21 +138,70 @@ class Samples:
         self.s = np.ones(len(T), dtype) if s is None else np.ascontiguousarray(s, dtype)
         sparse = hasattr(X, "tocsr")
         self.X = X.tocsr() if sparse else X
-        self._dense = None if sparse else plan.samples(readable(X, dtype), self.T, self.s)
+        self.dense = None if sparse else plan.samples(readable(X, dtype), self.T, self.s)
 
     def see(self, batches: MiniBatches, order: np.ndarray) -> np.ndarray:
-        """Train on all of them in an order (n_samples,); the sums that `epoch.train` gives."""
-        total = np.zeros(3)
-        if self._dense is not None:
-            for _ in batches.run(self._dense, order, total):
+        """Train on all of them in an order (n_samples,); the three sums that `epoch.train` gives."""
+        total = np.zeros((1, 3))
+        if self.dense is not None:
+            for _ in batches.run(self.dense, order, total):
                 pass
-            return total
+            return total[0]
         for part in dense_parts(self.X, batches.batch_size):
             rows = order[part]
             samples = plan.samples(readable(self.X[rows].toarray(), self.T.dtype), self.T[rows], self.s[rows])
             for _ in batches.run(samples, np.arange(len(rows)), total):
                 pass
-        return total
+        return total[0]
+
+
+class Epochs:
+    """Epochs one after the other, of which short ones are run ahead, several in a compiled call, and undone if not asked for.
+
+    `draw` gives the order of the next epoch, from `random_state`; the settings of the training must not change while it runs
+    `ahead`.
+    """
+
+    def __init__(self, held: Coefficients, samples: Samples, batches: MiniBatches, draw: Any, random_state: Any, ahead: bool):
+        self._arrays = held.network.params, held.state, held.steps
+        self._samples, self._batches, self._draw, self._random_state = samples, batches, draw, random_state
+        self._dense, self._n = samples.dense if ahead else None, 1
+        self._total, self._asked = np.empty((0, 3)), 0
+
+    def next(self, most: int) -> np.ndarray:
+        """The three sums of the next epoch; at most `most` will be asked for, this one counted."""
+        if self._dense is None:
+            return self._samples.see(self._batches, self._draw())
+        if self._asked == len(self._total):
+            self._run(min(self._n, most))
+        self._asked += 1
+        return self._total[self._asked - 1]
+
+    def _run(self, n: int) -> None:
+        start = time.perf_counter()
+        if n == 1 or self._dense is None:
+            total = self._samples.see(self._batches, self._draw())[np.newaxis]
+        else:
+            before, random_before = [array.copy() for array in self._arrays], self._random_state.get_state(legacy=False)
+            orders, total = np.stack([self._draw() for _ in range(n)]), np.zeros((n, 3))
+            self._batches.run_epochs(self._dense, orders, total)
+            self._before, self._random_before, self._orders = before, random_before, orders
+        self._total, self._asked = total, 0
+        self._n = max(1, min(2 * n, int(AHEAD_SECONDS * n / (time.perf_counter() - start))))
+
+    def settle(self) -> None:
+        """Leave all as it is after the epochs that have been asked for."""
+        if self._dense is None or self._asked == len(self._total):
+            return
+        for array, before in zip(self._arrays, self._before, strict=True):
+            array[...] = before
+        self._random_state.set_state(self._random_before)
+        for _ in range(self._asked):
+            self._draw()
+        if self._asked > 0:
+            total = np.zeros((self._asked, 3))
+            self._batches.run_epochs(self._dense, self._orders[: self._asked], total)
+        self._total = self._total[: self._asked]
 
 
 def outputs(network: Network, X: Any) -> np.ndarray:

@@ -90,19 +90,22 @@ def add_objective(error: float, c: Any, squares: Any, n_samples: int, total: Any
 
 
 def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: Any, me: int) -> None:
-    """Mini-batches of `w.units.n_samples` samples; stages 2 b + 2 and 2 b + 3 are batch b's, and 1 prepares the first."""
+    """Mini-batches of up to `w.units.n_samples` samples; stages 2 b + 2 and 2 b + 3 are batch b's, and 1 prepares the first."""
     X = rows_from(samples.X, 0, samples.X.shape[0], 0)
     X_other = rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     T = rows_from(samples.T, 0, samples.T.shape[0], 0)
     u, n_threads, n_groups = w.units, crew_size(w.crew), w.groups.size
     n_chunks = w.partial.shape[0]
     n_done = n_groups + 1
+    n_epochs = total.shape[0]
+    n = order.size // n_epochs
+    n_batches = (n + u.n_samples - 1) // u.n_samples
     while True:
         k = claim(w.crew, me, 1, n_done)
         if k < 0:
             break
         if k == 0:
-            first_rows = line(order, 0, min(u.n_samples, order.size))
+            first_rows = line(order, 0, min(u.n_samples, n))
             begin_batch(step, samples.s, first_rows, w.scale, row_of(w.c, 0, 0, w.c.shape[1]))
         else:
             if n_chunks == 0:
@@ -111,8 +114,10 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
                 square_group(net, w.groups[k - 1], row_of(w.squares, 0, 0, w.squares.shape[1]))
         finish(w.crew)
     wait(w.crew, n_done)
-    for b in range((order.size + u.n_samples - 1) // u.n_samples):
-        start, stop = b * u.n_samples, min((b + 1) * u.n_samples, order.size)
+    stop = 0
+    for b in range(n_batches * n_epochs):
+        end = (b // n_batches + 1) * n  # of this epoch
+        start, stop = stop, min(stop + u.n_samples, end)
         blocks = n_chunks if n_chunks > 0 else n_blocks(stop - start, n_threads)
         if n_chunks > 0:  # each thread has transposed weights of its own; one that comes late may read torn ones, and no task
             for group in range(n_groups):
@@ -138,8 +143,10 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
             c, c_next = row_of(w.c, b % 2, 0, w.c.shape[1]), row_of(w.c, (b + 1) % 2, 0, w.c.shape[1])
             if k == 0:
                 error = weighted_error(samples.s, line(order, start, stop), w.e)
-                add_objective(error, c, row_of(w.squares, b % 2, 0, w.squares.shape[1]), stop - start, total)
-                next_rows = line(order, stop, min(stop + u.n_samples, order.size))
+                sums = row_of(total, b // n_batches, 0, 3)
+                add_objective(error, c, row_of(w.squares, b % 2, 0, w.squares.shape[1]), stop - start, sums)
+                next_end = end if stop < end else min(end + n, order.size)
+                next_rows = line(order, stop, min(stop + u.n_samples, next_end))
                 if next_rows.size > 0:
                     begin_batch(step, samples.s, next_rows, w.scale, c_next)
             else:
@@ -183,10 +190,10 @@ bind_train, bind_infer = bound(train_member), bound(infer_member)
 
 @kernel(entry=True)
 def train(net: Any, step: Any, samples: Any, order: Any, w: Any, total: Any) -> None:
-    """Mini-batches of `w.units.n_samples` samples in the given order, each E^n as of its own batch.
+    """Epochs of mini-batches of up to `w.units.n_samples` samples in the given order, each E^n as of its own batch.
 
-    order (n,): rows of the samples;  params, the optimizer's state and steps: overwritten;  total (3,): added to, namely
-    Σ_n s_n E^n, and the sums over the batches of n Σ_n s_n E^n / Σ_n s_n and of n ½ alpha Σ w² / Σ_n s_n.
+    order (n_epochs * n,): rows of the samples;  params, the optimizer's state and steps: overwritten;  total (n_epochs, 3):
+    added to, namely Σ_n s_n E^n, and the sums over the batches of n Σ_n s_n E^n / Σ_n s_n and of n ½ alpha Σ w² / Σ_n s_n.
     With the optimizer Keep the weights stay, and its state[0] gains the sum over the samples of the gradient.
     """
     function, arguments = bind_train((net, step, samples, order, w, total))

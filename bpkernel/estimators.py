@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from bpkernel.coefficients import layer_sizes
 from bpkernel.inputs import EITHER
 from bpkernel.mlp import MLP
-from bpkernel.seam import LOSSES, OnKernels, finite
+from bpkernel.seam import OnKernels, finite
+from bpkernel.sklearn_losses import LOSSES
 
 
 def _doc(original: type[Any]) -> str:

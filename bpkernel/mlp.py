@@ -224,14 +224,14 @@ class MLP:
         n_samples, layout = len(samples.T), self._network.layout
         n_threads = plan.threads_for(layout, n_samples)
         work = plan.work(layout, n_samples, n_threads, keep_a=True)
-        gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros(3)
+        gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros((1, 3))
         step = plan.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
         launch(n_threads, epoch.train, self._network.compiled, step, samples, np.arange(n_samples), work, total)
         none, X = np.empty((n_samples, 0), self.dtype), np.concatenate([samples.X, samples.X_other]).astype(self.dtype)
         views = (layout.units(buffer, n_samples) for buffer in (work.units.a, work.units.z, work.units.delta))
         a, z, delta = (tuple(view.copy() for view in layer) for layer in views)
         dw, db = layout.weights(gradient[0]), layout.biases(gradient[0])
-        return Backprop((none, *a), (X, *z), (none, *delta), dw, db, float(total[0]))
+        return Backprop((none, *a), (X, *z), (none, *delta), dw, db, float(total[0, 0]))
 
     def _samples(self, X: Any, T: Any, sample_weight: Any = None, *, prefix: str = "") -> plan.Samples:
         X = inputs.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)

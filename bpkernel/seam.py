@@ -5,42 +5,23 @@ of lbfgs and outputs are computed, and the checks of input that is plainly in or
 coefficients that no longer fit the layers, takes scikit-learn's own way.
 """
 
-import functools
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.neural_network._base import LOSS_FUNCTIONS
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils.validation import validate_data
 
 from bpkernel import sklearn_optimizers
 from bpkernel.activations import BY_NAME as ACTIVATIONS
-from bpkernel.coefficients import Coefficients, Objective, Samples, layer_sizes, outputs
+from bpkernel.coefficients import Coefficients, Epochs, Objective, Samples, layer_sizes, outputs
 from bpkernel.inputs import EITHER
-from bpkernel.losses import BinaryLogLoss, LogLoss, PoissonLoss, SquaredError
-
-
-class Loss(NamedTuple):
-    """One loss of the estimators."""
-
-    kernels: type[Any]
-    in_mlp: str
-    in_scikit_learn: str
-
-
-# (loss, output activation): what computes it here, its name in an MLP, and that of scikit-learn's function
-LOSSES = {
-    ("log_loss", "softmax"): Loss(LogLoss, "cross_entropy", "log_loss"),
-    ("log_loss", "logistic"): Loss(BinaryLogLoss, "binary_cross_entropy", "binary_log_loss"),
-    ("squared_error", "identity"): Loss(SquaredError, "squared_error", "squared_error"),
-    ("poisson", "exp"): Loss(PoissonLoss, "poisson", "poisson"),
-}
+from bpkernel.sklearn_losses import LOSSES, loss_type
 
 
 class OnKernels(BaseMultilayerPerceptron):
@@ -176,7 +157,7 @@ class OnKernels(BaseMultilayerPerceptron):
             scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype)
             samples = Samples(X, y, sample_weight, dtype)
             objective = Objective(scratch, samples, float(self.alpha), self._loss_divided())
-            self._objective = objective, _loss_type(loss, dtype, y, sample_weight)
+            self._objective = objective, loss_type(loss, dtype, y, sample_weight)
         try:
             super()._fit_lbfgs(X, y, sample_weight, *scratch_and_units)
         finally:
@@ -187,9 +168,9 @@ class OnKernels(BaseMultilayerPerceptron):
         if self._objective is None:
             return super()._loss_grad_lbfgs(packed_coef_inter, *arguments)
         self._unpack(packed_coef_inter)  # interrupted, the net is as of here
-        objective, loss_type = self._objective
+        objective, to_type = self._objective
         loss, gradient = objective(packed_coef_inter)
-        return loss_type(loss), gradient
+        return to_type(loss), gradient
 
     def _loss_divided(self) -> int:
         """scikit-learn's squared error is the mean over the outputs, though its gradient is that of the sum (issue 8349)."""
@@ -213,20 +194,28 @@ class OnKernels(BaseMultilayerPerceptron):
         dtype, batch_size, order = held.network.layout.dtype, self._batch_size(len(y)), np.arange(len(y))
         samples = Samples(X, y, sample_weight, dtype)
         batches = sklearn_optimizers.batches(self._optimizer, held, int(batch_size), float(self.alpha))
-        loss_type = _loss_type(
+        to_type = loss_type(
             LOSSES[self.loss, self.out_activation_], dtype, y, sample_weight, isinstance(batch_size, np.integer)
         )
+
+        def draw() -> np.ndarray:
+            nonlocal order
+            if self.shuffle:
+                order = order[_permutation(self._random_state, len(order))]
+            _refuse_no_weight(sample_weight, order, batch_size)
+            return order
+
+        steady = self.solver == "adam" or self.learning_rate == "constant"
+        ahead = steady and not (incremental or self.early_stopping or sample_weight is not None)
+        epochs = Epochs(held, samples, batches, draw, self._random_state, ahead)
         try:
             self.n_iter_ = 0
             for _ in range(self.max_iter):
-                if self.shuffle:
-                    order = order[_permutation(self._random_state, len(order))]
-                _refuse_no_weight(sample_weight, order, batch_size)
                 sklearn_optimizers.set_rate(self._optimizer, batches)
-                total = samples.see(batches, order)
+                total = epochs.next(self.max_iter - self.n_iter_)
                 self.n_iter_ += 1
                 self.t_ += len(order)
-                self.loss_ = loss_type((total[1] / self._loss_divided() + total[2]) / len(order))
+                self.loss_ = to_type((total[1] / self._loss_divided() + total[2]) / len(order))
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
@@ -244,6 +233,7 @@ class OnKernels(BaseMultilayerPerceptron):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         finally:
+            epochs.settle()
             sklearn_optimizers.tell(self._optimizer, held)
         if self.early_stopping and self._best_coefs is not self.coefs_:
             held.load(self._best_coefs, self._best_intercepts)
@@ -289,23 +279,6 @@ def finite(a: np.ndarray) -> bool:
     """Whether all is finite, and so is the sum; where only that is not, it takes scikit-learn to tell."""
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(a.sum())
-
-
-def _loss_type(
-    loss: Loss, dtype: np.dtype, y: np.ndarray, sample_weight: np.ndarray | None, numpy_size: bool = False
-) -> type[Any]:
-    """What type of number the rules of NumPy and SciPy make of scikit-learn's loss, from the types of what goes in."""
-    return _type_of_loss(loss.in_scikit_learn, y.shape[1], dtype, y.dtype, getattr(sample_weight, "dtype", None), numpy_size)
-
-
-@functools.cache
-def _type_of_loss(
-    name: str, n_outputs: int, dtype: np.dtype, y: np.dtype, sample_weight: np.dtype | None, numpy_size: bool
-) -> type[Any]:
-    weight = None if sample_weight is None else np.ones(1, sample_weight)
-    batch_loss = LOSS_FUNCTIONS[name](np.ones((1, n_outputs), y), np.ones((1, n_outputs), dtype), weight)
-    penalty = 0.5 * np.dot(np.ones(1, dtype), np.ones(1, dtype)) / (1 if weight is None else weight.sum())
-    return type(0.0 + (batch_loss + penalty) * (np.int64(1) if numpy_size else 1))
 
 
 def _permutation(random_state: np.random.RandomState, n: int) -> np.ndarray:

@@ -36,11 +36,15 @@ class MiniBatches:
     def run(self, samples: plan.Samples, order: np.ndarray, total: np.ndarray) -> Iterator[slice]:
         """See the samples once in an order (n,), and yield after each compiled call the part of it that has been seen.
 
-        total (3,) : the sums of `epoch.train`, added to.
+        total (1, 3) : the sums of `epoch.train`, added to.
         """
         for part in self._pace.parts(order.size, self.batch_size):
             launch(self.n_threads, epoch.train, self.net, self.step, samples, order[part], self.work, total)
             yield part
+
+    def run_epochs(self, samples: plan.Samples, orders: np.ndarray, total: np.ndarray) -> None:
+        """See the samples in several orders (n_epochs, n), in one compiled call; total (n_epochs, 3): added to."""
+        launch(self.n_threads, epoch.train, self.net, self.step, samples, orders.ravel(), self.work, total)
 
 
 class Trainer:
@@ -104,12 +108,12 @@ class Trainer:
 
     def _epoch(self, samples: plan.Samples, order: np.ndarray, history: History, bar: Bar | None) -> float:
         """Σ_n s_n E^n of one epoch."""
-        total = np.zeros(3)
+        total = np.zeros((1, 3))
         for part in self.batches.run(samples, order, total):
-            self._go_on_if(math.isfinite(total[0]), len(history.loss) + 1)
+            self._go_on_if(math.isfinite(total[0, 0]), len(history.loss) + 1)
             if bar is not None:
                 bar.samples(part.stop - part.start, history)
-        return float(total[0])
+        return float(total[0, 0])
 
     def _go_on_if(self, finite: bool, epoch: int) -> None:
         """Put everything back as it was and raise, unless what was computed is finite."""

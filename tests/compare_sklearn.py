@@ -8,10 +8,11 @@ for 20 epochs or fewer: with `fit`, twice with `warm_start`, or in parts with `p
 `validation_scores_`, `n_iter_`, `t_`, what is predicted, all dtypes, and the warnings; and where one raises, the class and
 the text of the error.
 
-In float64 all are to agree within 1e-6 relative, of lbfgs within 1e-4.  In float32 they may differ by ten roundings a
-mini-batch; where training amplifies these, scikit-learn's own float64 trajectory tells how much, and ten times its distance
-from the float32 one is allowed.  lbfgs makes two iterations a call where it is called more than once: of 200 in all
-scikit-learn's own go 10 % apart if X is multiplied by 1 + 1e-15.
+In float64 all are to agree within 1e-6 relative, of lbfgs within 1e-4; in float32 within ten roundings a mini-batch where
+that is more.  Some settings amplify roundings beyond this, as where a relu unit is just off zero: how much, scikit-learn's
+own trajectories tell, trained again and again on X with noise of one rounding, up to a hundred times; the difference may be
+ten times the largest among them.  How many settings needed that is told.  lbfgs makes two iterations a call where it is
+called more than once: of 200 in all scikit-learn's own go 10 % apart if X is multiplied by 1 + 1e-15.
 """
 
 import argparse
@@ -28,7 +29,8 @@ import bpkernel as bp
 
 EPOCHS = 20
 FLOAT64, LBFGS = 1e-6, 1e-4
-TIMES = 10  # roundings a mini-batch, and distances from the float64 trajectory, that float32 may differ by
+TRIALS = 100
+TIMES = 10  # roundings a mini-batch, and differences among scikit-learn's own trajectories
 DATASETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 NUMPY_FLOATS = (RuntimeWarning,)  # NumPy's of overflows and the like, which compiled code does not raise
 
@@ -88,14 +90,14 @@ def draw(rng: np.random.Generator) -> Setting:
     return Setting(kind, f"{data}, {target} target", choose("float64", "float32"), form, rng.random() < 0.3, how, parameters)
 
 
-def load(setting: Setting, dtype: str) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    """X, y and the weights of a setting, X standardised and of a dtype."""
+def load(setting: Setting) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """X, y and the weights of a setting, X standardised."""
     name, target = setting.data.split(", ")
     X, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(X))[:400]
     X, y = X[rows], y[rows]
-    X = ((X - X.mean(axis=0)) / np.where(X.std(axis=0) > 0, X.std(axis=0), 1)).astype(dtype)
+    X = ((X - X.mean(axis=0)) / np.where(X.std(axis=0) > 0, X.std(axis=0), 1)).astype(setting.dtype)
     if setting.kind == "MLPRegressor":
         y = y / y.max() * 3
     if target == "several target":
@@ -119,9 +121,12 @@ def train(estimator: Any, how: str, X: Any, y: np.ndarray, weights: np.ndarray |
         classes = {}
 
 
-def run(module: Any, setting: Setting, dtype: str) -> dict[str, Any]:
-    """What becomes of a setting: numbers to compare, dtypes, warnings, or an error."""
-    X, y, weights = load(setting, dtype)
+def run(module: Any, setting: Setting, noise: int | None = None) -> dict[str, Any]:
+    """What becomes of a setting, with noise from a seed: numbers to compare, dtypes, warnings, or an error."""
+    X, y, weights = load(setting)
+    if noise is not None:
+        numbers = X.data if sparse.issparse(X) else X
+        numbers *= 1 + np.finfo(X.dtype).eps * np.random.default_rng(noise).standard_normal(numbers.shape).astype(X.dtype)
     estimator = getattr(module, setting.kind)(**setting.parameters)
     found: dict[str, Any] = {}
     with warnings.catch_warnings(record=True) as caught:
@@ -163,35 +168,37 @@ def steps(setting: Setting, counts: tuple[int, ...]) -> float:
     return max(1, n_iter, seen / (200 if size == "auto" else size))
 
 
-def compare(setting: Setting) -> tuple[float, list[str]]:
-    """The largest difference as a share of what is allowed, and in words what differs."""
-    mine, theirs = run(bp, setting, setting.dtype), run(original, setting, setting.dtype)
+def compare(setting: Setting) -> tuple[float, bool, list[str]]:
+    """The largest difference as a share of what is allowed, whether roundings are amplified, and in words what differs."""
+    mine, theirs = run(bp, setting), run(original, setting)
     wrong = [
         f"{what}: {mine.get(what)} instead of {theirs.get(what)}"
         for what in ("error", "warnings")
         if mine.get(what) != theirs.get(what)
     ]
     if "error" in mine or "error" in theirs:
-        return 0.0, wrong
-    exact = run(original, setting, "float64") if setting.dtype == "float32" else None
-    lbfgs = setting.parameters["solver"] == "lbfgs"
-    worst, amplified = 0.0, False
-    for name, numbers in theirs["numbers"].items():
-        allowed = LBFGS if lbfgs else FLOAT64
-        if exact is not None:
-            own = difference(exact["numbers"][name], numbers) if "numbers" in exact else np.inf
-            rounded = TIMES * np.finfo(np.float32).eps * steps(setting, theirs["counts"])
-            amplified |= TIMES * own > max(allowed, rounded)
-            allowed = max(allowed, rounded, TIMES * own)
-        error = difference(numbers, mine["numbers"][name])
-        worst = max(worst, error / allowed if np.isfinite(allowed) else 0.0)
-        if error > allowed:
-            wrong.append(f"{name} differs by {error:.1e}, allowed {allowed:.1e}")
-    if not (lbfgs or amplified) and mine["counts"] != theirs["counts"]:
+        return 0.0, False, wrong
+    allowed = LBFGS if setting.parameters["solver"] == "lbfgs" else FLOAT64
+    if setting.dtype == "float32":
+        allowed = max(allowed, TIMES * np.finfo(np.float32).eps * steps(setting, theirs["counts"]))
+    errors = {name: difference(numbers, mine["numbers"][name]) for name, numbers in theirs["numbers"].items()}
+    amplified = max(errors.values()) > allowed
+    limits = dict.fromkeys(errors, allowed)
+    if amplified:
+        for trial in range(TRIALS):
+            other = run(original, setting, trial)["numbers"]
+            for name, numbers in theirs["numbers"].items():
+                limits[name] = max(limits[name], TIMES * difference(numbers, other[name]))
+            if all(errors[name] <= limits[name] for name in errors):
+                break
+    wrong += [
+        f"{name} differs by {errors[name]:.1e}, allowed {limits[name]:.1e}" for name in errors if errors[name] > limits[name]
+    ]
+    if setting.parameters["solver"] != "lbfgs" and not amplified and mine["counts"] != theirs["counts"]:
         wrong.append(f"n_iter_, t_, epochs: {mine['counts']} instead of {theirs['counts']}")
     if mine["dtypes"][0] != theirs["dtypes"][0] or set(mine["dtypes"][1]) != set(theirs["dtypes"][1]):
         wrong.append(f"dtypes: {mine['dtypes']} instead of {theirs['dtypes']}")
-    return worst, wrong
+    return max(errors[name] / limits[name] for name in errors), amplified, wrong
 
 
 def settings(count: int, seed: int) -> list[Setting]:
@@ -206,14 +213,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    shares, failed = [], 0
+    shares, n_amplified, failed = [], 0, 0
     for number, setting in enumerate(settings(options.count, options.seed)):
-        share, wrong = compare(setting)
+        share, amplified, wrong = compare(setting)
         shares.append(share)
+        n_amplified += amplified
         if wrong:
             failed += 1
             print(f"{number}: {setting}", *wrong, sep="\n    ")
-    print(f"{options.count} settings, {failed} differ; largest difference {max(shares):.3f} of what is allowed")
+    print(f"{options.count} settings, of which {n_amplified} amplify roundings; {failed} differ")
+    print(f"largest difference {max(shares):.3f} of what is allowed")
     raise SystemExit(failed > 0)
 
 

@@ -54,16 +54,16 @@ def test_the_checks_of_scikit_learn(estimator, check):
     "setting", compare_sklearn.settings(40, seed=11), ids=lambda s: f"{s.kind}-{s.parameters['solver']}-{s.how}"
 )
 def test_random_settings_train_as_in_scikit_learn(setting):
-    _, wrong = compare_sklearn.compare(setting)
+    _, _, wrong = compare_sklearn.compare(setting)
     assert wrong == []
 
 
 def test_the_comparison_finds_a_difference(monkeypatch):
-    """Of one part in a million in the step, of which the trajectories are to agree within a millionth."""
+    """Of one part in 10,000 in the learning rate."""
     setting = compare_sklearn.settings(1, seed=3)[0]
     setting.dtype, setting.how = "float64", "fit"
     setting.parameters |= {"solver": "sgd", "learning_rate": "constant", "early_stopping": False, "learning_rate_init": 0.01}
-    share, wrong = compare_sklearn.compare(setting)
+    share, _, wrong = compare_sklearn.compare(setting)
     assert share < 1e-3
     assert wrong == []
     as_it_is = seam.sklearn_optimizers.set_rate
@@ -73,7 +73,7 @@ def test_the_comparison_finds_a_difference(monkeypatch):
         training.step.settings[0] *= 1 + 1e-4
 
     monkeypatch.setattr(seam.sklearn_optimizers, "set_rate", a_little_more)
-    assert compare_sklearn.compare(setting)[0] > 1
+    assert compare_sklearn.compare(setting)[2] != []
 
 
 # ------------------------------------------------------------------------------------- the same errors, warnings and words
