@@ -10,14 +10,15 @@ the text of the error.
 
 In float64 all are to agree within 1e-6 relative, of lbfgs within 1e-4; in float32 within ten roundings a mini-batch where
 that is more.  Some settings amplify roundings beyond this, as where a relu unit is just off zero: how much, scikit-learn's
-own trajectories tell, trained again and again on X with noise of one rounding, up to a hundred times; the difference may be
-ten times the largest among them.  How many settings needed that is told.  lbfgs makes two iterations a call where it is
+own trajectories tell, trained again in float64, and up to a hundred times on X with noise of one rounding; the difference may
+be ten times the largest among them.  How many settings needed that is told.  lbfgs makes two iterations a call where it is
 called more than once: of 200 in all scikit-learn's own go 10 % apart if X is multiplied by 1 + 1e-15.
 """
 
 import argparse
+import itertools
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -185,8 +186,9 @@ def compare(setting: Setting) -> tuple[float, bool, list[str]]:
     amplified = max(errors.values()) > allowed
     limits = dict.fromkeys(errors, allowed)
     if amplified:
-        for trial in range(TRIALS):
-            other = run(original, setting, trial)["numbers"]
+        others = (run(original, setting, trial) for trial in range(TRIALS))
+        for found in itertools.chain([run(original, replace(setting, dtype="float64"))], others):
+            other = found.get("numbers", theirs["numbers"])
             for name, numbers in theirs["numbers"].items():
                 limits[name] = max(limits[name], TIMES * difference(numbers, other[name]))
             if all(errors[name] <= limits[name] for name in errors):
