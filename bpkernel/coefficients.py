@@ -204,16 +204,6 @@ class Epochs:
         self._total = self._total[: self._asked]
 
 
-def outputs(network: Network, X: Any) -> np.ndarray:
-    """y (n_samples, n_outputs) for X (n_samples, n_inputs), dense or sparse."""
-    dtype = network.layout.dtype
-    if not hasattr(X, "tocsr"):
-        return network.outputs(readable(X, dtype))
-    X = X.tocsr()
-    parts = [network.outputs(readable(X[part].toarray(), dtype)) for part in dense_parts(X, plan.PREDICTED_TOGETHER)]
-    return np.concatenate(parts)
-
-
 def dense_parts(X: Any, batch_size: int) -> Iterator[slice]:
     """Rows of X, whole mini-batches and at least one, that make about DENSE_BYTES when dense."""
     size = batch_size * max(1, DENSE_BYTES // (batch_size * X.shape[1] * 8))

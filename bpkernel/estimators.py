@@ -96,6 +96,13 @@ class MLPClassifier(Estimator, OriginalClassifier):
         return rows
 
 
+    def _score(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        """The accuracy after each epoch of early stopping, of labels that need no more checks: they came from the binarizer."""
+        if y.ndim > 1:
+            return super()._score(X, y, sample_weight=sample_weight)
+        return float(np.average(self._predict(X, check_input=False) == y, weights=sample_weight))
+
+
 class MLPRegressor(Estimator, OriginalRegressor):
     __doc__ = _doc(OriginalRegressor)
     _original = OriginalRegressor

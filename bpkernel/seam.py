@@ -19,7 +19,7 @@ from sklearn.utils.validation import validate_data
 
 from bpkernel import sklearn_optimizers
 from bpkernel.activations import BY_NAME as ACTIVATIONS
-from bpkernel.coefficients import Coefficients, Epochs, Objective, Samples, layer_sizes, outputs
+from bpkernel.coefficients import Coefficients, Epochs, Objective, Samples, layer_sizes, readable
 from bpkernel.inputs import EITHER
 from bpkernel.sklearn_losses import LOSSES, loss_type
 
@@ -59,10 +59,11 @@ class OnKernels(BaseMultilayerPerceptron):
         if check_input and not self._in_order(X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         held, activations = self.__dict__.get("_held"), self._activations()
-        if held is not None and set(activations) <= set(ACTIVATIONS):
+        # a sparse X is faster in SciPy's products, 3 to 9 times where 0.5 to 2 % are not 0
+        if held is not None and isinstance(X, np.ndarray) and set(activations) <= set(ACTIVATIONS):
             network = held.network_of(self.coefs_, self.intercepts_, activations, X.dtype)
             if network is not None and network.layout.sizes[0] == X.shape[1]:
-                return outputs(network, X)
+                return network.outputs(readable(X, network.layout.dtype))
         return super()._forward_pass_fast(X, check_input=False)
 
     # --------------------------------------------------------------------------------------------- input in order

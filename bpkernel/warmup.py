@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bpkernel.activations import ACTIVATIONS, address_of_g, address_of_pull_back
-from bpkernel.losses import LOSSES, address_of_error, address_of_slope
+from bpkernel.losses import LOSSES, BinaryLogLoss, LogLoss, PoissonLoss, address_of_error, address_of_slope
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import OPTIMIZERS, address_of_coefficients, address_of_update
 
@@ -22,6 +22,9 @@ def warm_up(dtype: str) -> Iterator[str]:
         address_of_error(loss.error_canonical, real)
         address_of_slope(loss.slope, real)
         yield loss.name
+    for loss in (LogLoss, BinaryLogLoss, PoissonLoss):
+        address_of_error(loss.error_canonical, real)
+        yield loss.__name__
     for optimizer in OPTIMIZERS:
         address_of_update(optimizer.update, real)
         address_of_coefficients(optimizer.coefficients, real)
