@@ -17,7 +17,8 @@ from bpkernel.sklearn_losses import LOSSES
 
 def _doc(original: type[Any]) -> str:
     """What scikit-learn says of its estimator, with a heading."""
-    return f"{original.__name__}, faster; all else is as in scikit-learn, whose words follow.\n\n    {original.__doc__}"
+    words = (original.__doc__ or "").replace("from sklearn.neural_network import", "from bpkernel import")
+    return f"{original.__name__}, faster; all else is as in scikit-learn, whose words follow.\n\n    {words}"
 
 
 class Estimator(OnKernels):
@@ -94,7 +95,6 @@ class MLPClassifier(Estimator, OriginalClassifier):
         rows = np.zeros((len(y), len(classes)), bool)
         rows[np.arange(len(y)), index] = True
         return rows
-
 
     def _score(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         """The accuracy after each epoch of early stopping, of labels that need no more checks: they came from the binarizer."""
