@@ -3,7 +3,7 @@
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from bpkernel.optimizers import COEFFICIENTS, Keep
 from bpkernel.training import MiniBatches
 
 AHEAD_SECONDS = 2e-3  # of short epochs run in one call: from Python and back takes 10 µs, a third of an epoch of 150 samples
-DENSE_BYTES = 1 << 24  # of a sparse X made dense at a time
 TOGETHER = 1 << 9  # samples that the gradient of all is summed over at a time, which bounds its scratch
 
 
@@ -136,22 +135,16 @@ class Samples:
     def __init__(self, X: Any, T: np.ndarray, s: np.ndarray | None, dtype: np.dtype):
         self.T = np.ascontiguousarray(T, dtype)
         self.s = np.ones(len(T), dtype) if s is None else np.ascontiguousarray(s, dtype)
-        sparse = hasattr(X, "tocsr")
-        self.X = X.tocsr() if sparse else X
-        self.dense = None if sparse else plan.samples(readable(X, dtype), self.T, self.s)
+        if hasattr(X, "tocsr"):
+            self.compiled = plan.sparse_samples(X.tocsr(), self.T, self.s)
+        else:
+            self.compiled = plan.samples(readable(X, dtype), self.T, self.s)
 
     def see(self, batches: MiniBatches, order: np.ndarray) -> np.ndarray:
         """Train on all of them in an order (n_samples,); the three sums that `epoch.train` gives."""
         total = np.zeros((1, 3))
-        if self.dense is not None:
-            for _ in batches.run(self.dense, order, total):
-                pass
-            return total[0]
-        for part in dense_parts(self.X, batches.batch_size):
-            rows = order[part]
-            samples = plan.samples(readable(self.X[rows].toarray(), self.T.dtype), self.T[rows], self.s[rows])
-            for _ in batches.run(samples, np.arange(len(rows)), total):
-                pass
+        for _ in batches.run(self.compiled, order, total):
+            pass
         return total[0]
 
 
@@ -165,13 +158,11 @@ class Epochs:
     def __init__(self, held: Coefficients, samples: Samples, batches: MiniBatches, draw: Any, random_state: Any, ahead: bool):
         self._arrays = held.network.params, held.state, held.steps
         self._samples, self._batches, self._draw, self._random_state = samples, batches, draw, random_state
-        self._dense, self._n = samples.dense if ahead else None, 1
+        self._ahead, self._n = ahead, 1
         self._total, self._asked = np.empty((0, 3)), 0
 
     def next(self, most: int) -> np.ndarray:
         """The three sums of the next epoch; at most `most` will be asked for, this one counted."""
-        if self._dense is None:
-            return self._samples.see(self._batches, self._draw())
         if self._asked == len(self._total):
             self._run(min(self._n, most))
         self._asked += 1
@@ -179,19 +170,20 @@ class Epochs:
 
     def _run(self, n: int) -> None:
         start = time.perf_counter()
-        if n == 1 or self._dense is None:
+        if n == 1:
             total = self._samples.see(self._batches, self._draw())[np.newaxis]
         else:
             before, random_before = [array.copy() for array in self._arrays], self._random_state.get_state(legacy=False)
             orders, total = np.stack([self._draw() for _ in range(n)]), np.zeros((n, 3))
-            self._batches.run_epochs(self._dense, orders, total)
+            self._batches.run_epochs(self._samples.compiled, orders, total)
             self._before, self._random_before, self._orders = before, random_before, orders
         self._total, self._asked = total, 0
-        self._n = max(1, min(2 * n, int(AHEAD_SECONDS * n / (time.perf_counter() - start))))
+        if self._ahead:
+            self._n = max(1, min(2 * n, int(AHEAD_SECONDS * n / (time.perf_counter() - start))))
 
     def settle(self) -> None:
         """Leave all as it is after the epochs that have been asked for."""
-        if self._dense is None or self._asked == len(self._total):
+        if self._asked == len(self._total):
             return
         for array, before in zip(self._arrays, self._before, strict=True):
             array[...] = before
@@ -200,14 +192,8 @@ class Epochs:
             self._draw()
         if self._asked > 0:
             total = np.zeros((self._asked, 3))
-            self._batches.run_epochs(self._dense, self._orders[: self._asked], total)
+            self._batches.run_epochs(self._samples.compiled, self._orders[: self._asked], total)
         self._total = self._total[: self._asked]
-
-
-def dense_parts(X: Any, batch_size: int) -> Iterator[slice]:
-    """Rows of X, whole mini-batches and at least one, that make about DENSE_BYTES when dense."""
-    size = batch_size * max(1, DENSE_BYTES // (batch_size * X.shape[1] * 8))
-    return (slice(first, min(first + size, X.shape[0])) for first in range(0, X.shape[0], size))
 
 
 def readable(X: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -128,11 +128,11 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
                 break
             first, last = block_start(k, stop - start, blocks), block_start(k + 1, stop - start, blocks)
             rows = line(order, start + first, start + last)
-            forward_block(net, X, X_other, rows, u, first)
+            forward_block(net, X, X_other, samples.sparse, rows, u, first)
             error_block(net, T, rows, u, first, line(w.e, first, last))
             backward_block(net, T, rows, w, first, me)
             if n_chunks > 0:
-                chunk_gradient(net, w, k, first, last - first)
+                chunk_gradient(net, samples.sparse, rows, w, k, first)
             finish(w.crew)
         n_done += blocks
         wait(w.crew, n_done)
@@ -150,7 +150,7 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
                 if next_rows.size > 0:
                     begin_batch(step, samples.s, next_rows, w.scale, c_next)
             else:
-                descend(net, step, w, stop - start, k - 1, c, me)
+                descend(net, samples.sparse, line(order, start, stop), step, w, k - 1, c, me)
                 if n_chunks == 0:
                     transpose_group(net, w, k - 1, me)
                 if step.alpha > 0:
@@ -173,7 +173,7 @@ def infer_member(net: Any, samples: Any, start: int, u: Any, own_rows: Any, crew
         rows = line(own_rows, 0, stop - first)
         X = rows_from(samples.X, start + first, min(rows.size, samples.X.shape[0]), 0)
         X_other = rows_from(samples.X_other, start + first, min(rows.size, samples.X_other.shape[0]), 0)
-        forward_block(net, X, X_other, rows, u, me * size)
+        forward_block(net, X, X_other, samples.sparse, rows, u, me * size)
         if e.size > 0:
             T = rows_from(samples.T, start + first, rows.size, 0)
             error_block(net, T, rows, u, me * size, line(e, first, stop))

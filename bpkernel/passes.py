@@ -5,7 +5,16 @@ from typing import Any
 from bpkernel.compiler import kernel
 from bpkernel.layout import input_block, transposed_block, unit_block, weight_block, whole_lines
 from bpkernel.optimizers import COEFFICIENTS, update
-from bpkernel.sums import errors, gradient, hidden_deltas, output_deltas, outputs, pre_activations
+from bpkernel.sums import (
+    errors,
+    gradient,
+    hidden_deltas,
+    output_deltas,
+    outputs,
+    pre_activations,
+    sparse_gradient,
+    sparse_pre_activations,
+)
 from bpkernel.tiles import block, line, row_of, rows_from, transpose_8
 
 # ------------------------------------------------------------------------------------- the first stage: blocks of samples
@@ -22,25 +31,28 @@ def load_inputs(X: Any, rows: Any, lead: int, z: Any) -> None:
 
 
 @kernel
-def forward_block(net: Any, X: Any, X_other: Any, rows: Any, u: Any, first: int) -> None:
+def forward_block(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, u: Any, first: int) -> None:
     """z of every layer for some samples: Eq. 1, layer by layer; and a, of the last layer or of all.
 
-    X, X_other (any, n_in): inputs in one of them;  rows (n,): theirs;  z and a of `u`, rows first to first + n: overwritten.
+    X, X_other (any, n_in), or sparse: inputs in one of them;  rows (n,): theirs;  z and a of `u`, rows first to first + n:
+    overwritten, but for the z of sparse inputs.
     """
     n = rows.size
     z = rows_from(input_block(net.layers[0], u.z, u.n_samples), first, n, 0)
     if X.shape[0] > 0:
         load_inputs(X, rows, net.layers[0].lead, z)
-    else:
+    elif X_other.shape[0] > 0:
         load_inputs(X_other, rows, net.layers[0].lead, z)
     for l in range(net.layers.size):
         layer = net.layers[l]
         lead = layer.lead
         z_before = rows_from(z, 0, n, lead - 1)
         z = rows_from(unit_block(layer, u.z, u.n_samples), first, n, 0)
-        pre_activations(
-            net.panels, weight_block(layer, net.params), z_before, whole_lines(layer.n_out, lead), rows_from(z, 0, n, lead)
-        )
+        w, width, a = weight_block(layer, net.params), whole_lines(layer.n_out, lead), rows_from(z, 0, n, lead)
+        if l == 0 and sparse.indptr.size > 0:
+            sparse_pre_activations(w, sparse, rows, width, a)
+        else:
+            pre_activations(net.panels, w, z_before, width, a)
         if u.keep_a or l == net.layers.size - 1:
             a = rows_from(unit_block(layer, u.a, u.n_samples), first, n, 0)
             copy(z, a, lead, layer.n_out)
@@ -104,37 +116,43 @@ def place(net: Any, group: Any) -> tuple[int, int]:
 
 
 @kernel
-def group_gradient(net: Any, u: Any, group: Any, first: int, n: int, g: Any) -> None:
-    """Eq. 4 for one group of rows of weights, over the samples first to first + n; g (size of the group): overwritten."""
+def group_gradient(net: Any, sparse: Any, rows: Any, u: Any, group: Any, first: int, n: int, g: Any) -> None:
+    """Eq. 4 for one group of rows of weights, over the samples first to first + n; g (size of the group): overwritten.
+
+    rows (n,): those of the samples, for inputs that are sparse.
+    """
     layer = net.layers[group.layer]
     z = rows_from(input_block(layer, u.z, u.n_samples), first, n, layer.lead - 1)
     delta = rows_from(unit_block(layer, u.delta, u.n_samples), first, n, layer.lead)
     dw, width = block(g, 0, group.last - group.first + 1, layer.row), whole_lines(layer.n_out, layer.lead)
-    gradient(net.panels, z, delta, group.first, group.last, width, dw)
+    if group.layer == 0 and sparse.indptr.size > 0:
+        sparse_gradient(sparse, rows, delta, group.first, group.last, width, dw)
+    else:
+        gradient(net.panels, z, delta, group.first, group.last, width, dw)
     for i in range(dw.shape[0]):
         for j in range(width, layer.row):  # the line that keeps rows from being a multiple of a page
             dw[i, j] = 0
 
 
 @kernel
-def chunk_gradient(net: Any, w: Any, k: int, first: int, n: int) -> None:
-    """Eq. 4 for all weights, over the samples of chunk k, from first to first + n."""
+def chunk_gradient(net: Any, sparse: Any, rows: Any, w: Any, k: int, first: int) -> None:
+    """Eq. 4 for all weights, over the samples of chunk k, in the given rows, from the batch's first on."""
     for i in range(w.groups.size):
         group = w.groups[i]
         start, size = place(net, group)
-        group_gradient(net, w.units, group, first, n, row_of(w.partial, k, start, size))
+        group_gradient(net, sparse, rows, w.units, group, first, rows.size, row_of(w.partial, k, start, size))
 
 
 @kernel
-def descend(net: Any, step: Any, w: Any, n_samples: int, k: int, c: Any, me: int) -> None:
-    """Eq. 4 for one group of rows of weights, and the optimizer's step on them."""
+def descend(net: Any, sparse: Any, rows: Any, step: Any, w: Any, k: int, c: Any, me: int) -> None:
+    """Eq. 4 for one group of rows of weights, over a batch of samples in the given rows, and the optimizer's step on them."""
     group = w.groups[k]
     start, size = place(net, group)
     g = row_of(w.dw, me, 0, size)
     if w.partial.shape[0] > 0:
         add_chunks(w.partial, start, g)
     else:
-        group_gradient(net, w.units, group, 0, n_samples, g)
+        group_gradient(net, sparse, rows, w.units, group, 0, rows.size, g)
     params = line(net.params, start, start + size)
     if step.alpha > 0:
         decay = params.dtype.type(c[COEFFICIENTS])

@@ -36,13 +36,22 @@ class Net(NamedTuple):
     slope: int  # address of ∂E^n/∂y, or 0 where Eq. 5 is y - t
 
 
+class Sparse(NamedTuple):
+    """Rows of inputs most of which are 0, in CSR form with sorted indices; or nothing, where the inputs are dense."""
+
+    indptr: np.ndarray  # (n + 1,) int64, or (0,)
+    indices: np.ndarray  # (n_not_0,) int32
+    data: np.ndarray  # (n_not_0,), of the net's dtype
+
+
 class Samples(NamedTuple):
-    """Inputs, targets and weights, all C-contiguous; the inputs in one of two dtypes, and the other array has no rows."""
+    """Inputs, targets and weights, all C-contiguous; the inputs in one of three forms, and the other two have no rows."""
 
     X: np.ndarray  # (n, n_in), of the net's dtype
     X_other: np.ndarray  # (n, n_in), float64 for a net of float32 and the other way round
     T: np.ndarray  # (n, n_out)
     s: np.ndarray  # (n,)
+    sparse: Sparse
 
 
 class Units(NamedTuple):
@@ -104,7 +113,17 @@ def samples(X: np.ndarray, T: np.ndarray, s: np.ndarray) -> Samples:
     """The samples as the kernels take them: inputs X of float32 or float64, T and s of the net's dtype."""
     other = np.dtype(np.float64 if T.dtype == np.float32 else np.float32)
     none = np.empty((0, X.shape[1]), other if X.dtype == T.dtype else T.dtype)
-    return Samples(X, none, T, s) if X.dtype == T.dtype else Samples(none, X, T, s)
+    X, X_other = (X, none) if X.dtype == T.dtype else (none, X)
+    return Samples(X, X_other, T, s, Sparse(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, T.dtype)))
+
+
+def sparse_samples(X: Any, T: np.ndarray, s: np.ndarray) -> Samples:
+    """The same for X of SciPy, a CSR matrix or array."""
+    X = X if X.has_sorted_indices else X.sorted_indices()
+    other = np.dtype(np.float64 if T.dtype == np.float32 else np.float32)
+    arrays = (X.indptr, np.int64), (X.indices, np.int32), (X.data, T.dtype)
+    csr = Sparse(*(np.require(array, dtype, ["C", "A", "W"]) for array, dtype in arrays))
+    return Samples(np.empty((0, X.shape[1]), T.dtype), np.empty((0, X.shape[1]), other), T, s, csr)
 
 
 def units(layout: Layout, n_samples: int, *, back: bool = False, keep_a: bool = False) -> Units:

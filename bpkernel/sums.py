@@ -83,6 +83,22 @@ def pre_activations(panels: Any, w: Any, z: Any, width: int, a: Any) -> None:
 
 
 @kernel
+def sparse_pre_activations(w: Any, X: Any, rows: Any, width: int, a: Any) -> None:
+    """Eq. 1 of inputs most of which are 0: a_j = w_j0 + Σ w_ji x_i over the others.
+
+    w (1 + n_in, row);  X: CSR, sample n is its row rows[n];  a (n_samples, ≥ width): overwritten.
+    """
+    for n in range(rows.size):
+        a_n, w_0 = row_of(a, n, 0, width), row_of(w, 0, 0, width)
+        for j in range(width):
+            a_n[j] = w_0[j]
+        for p in range(X.indptr[rows[n]], X.indptr[rows[n] + 1]):
+            x_i, w_i = X.data[p], row_of(w, 1 + X.indices[p], 0, width)
+            for j in range(width):
+                a_n[j] += w_i[j] * x_i
+
+
+@kernel
 def outputs(g: int, lead: int, n_out: int, z: Any) -> None:
     """Eq. 1, continued: z_j = g(a_j).
 
@@ -164,3 +180,36 @@ def gradient(panels: Any, z: Any, delta: Any, first: int, last: int, width: int,
         vectors = min(VECTORS, (width - j) // lanes(dw))
         _gradient(panels[1, vectors], (z, delta, first, last, j, dw))
         j += vectors * lanes(dw)
+
+
+@kernel
+def sparse_gradient(X: Any, rows: Any, delta: Any, first: int, last: int, width: int, dw: Any) -> None:
+    """Eq. 4 of inputs most of which are 0: Σ_n δ_j x_i over the others.
+
+    X: CSR with sorted indices, sample n is its row rows[n];  delta (n_samples, ≥ width);  dw (last - first + 1, row):
+    overwritten.
+    """
+    for i in range(last - first + 1):
+        dw_i = row_of(dw, i, 0, width)
+        for j in range(width):
+            dw_i[j] = 0
+    for n in range(rows.size):
+        delta_n = row_of(delta, n, 0, width)
+        if first == 0:
+            dw_0 = row_of(dw, 0, 0, width)
+            for j in range(width):
+                dw_0[j] += delta_n[j]
+        end = X.indptr[rows[n] + 1]
+        low, high = X.indptr[rows[n]], end
+        while low < high:  # the first index of this group
+            middle = (low + high) // 2
+            if 1 + X.indices[middle] < first:
+                low = middle + 1
+            else:
+                high = middle
+        p = low
+        while p < end and 1 + X.indices[p] <= last:
+            x_i, dw_i = X.data[p], row_of(dw, 1 + X.indices[p] - first, 0, width)
+            for j in range(width):
+                dw_i[j] += delta_n[j] * x_i
+            p += 1

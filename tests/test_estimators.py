@@ -9,10 +9,12 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 import warnings
 
 import compare_sklearn
 import joblib
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,7 +36,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bpkernel as bp
 import bpkernel.sklearn
-from bpkernel import seam
+from bpkernel import plan, seam
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -263,17 +265,43 @@ def test_other_forms_of_x_give_the_same(form):
         other.predict(form(DIGITS[0])[:, :3] if form is not pd.DataFrame else form(DIGITS[0][:, :3]))
 
 
-def test_a_sparse_x_is_never_dense_as_a_whole(monkeypatch):
+def test_a_sparse_x_is_never_dense():
     """100,000 columns of 500 samples would be 400 MB."""
-    from bpkernel import coefficients
-
     X = sparse.random(500, 100_000, density=1e-4, format="csr", random_state=0)
-    sizes = []
-    as_it_is = coefficients.readable
-    monkeypatch.setattr(coefficients, "readable", lambda X, dtype: sizes.append(X.size) or as_it_is(X, dtype))
     estimator = bp.MLPRegressor(hidden_layer_sizes=(2,), batch_size=10, max_iter=1)
+    tracemalloc.start()
     estimator.fit(X, np.arange(500.0)).predict(X)
-    assert 0 < max(sizes) <= 96 * 100_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("shape", [(37, 1), (50, 7), (300, 61), (997, 500)])
+def test_sparse_samples_train_as_dense_ones(shape, solver, dtype, monkeypatch):
+    """Also rows without a number, unsorted indices, and indices of 64 bits; on one thread and on two the same bits."""
+    monkeypatch.setattr(plan, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(plan, "WORTH_A_CHUNK", 10_000)
+    X = sparse.random(*shape, density=0.1, format="csr", random_state=0, dtype=dtype)
+    X.data[: X.indptr[shape[0] // 3]] = 0
+    X.eliminate_zeros()
+    order = np.lexsort((-X.indices, np.repeat(np.arange(shape[0]), np.diff(X.indptr))))
+    turned = sparse.csr_matrix((X.data[order], X.indices[order], X.indptr), X.shape)
+    turned.indices, turned.indptr = turned.indices.astype(np.int64), turned.indptr.astype(np.int64)
+    assert turned.has_sorted_indices == (np.diff(X.indptr).max() < 2)
+    y = np.random.default_rng(0).normal(size=shape[0])
+    estimator = bp.MLPRegressor(hidden_layer_sizes=(30, 9), solver=solver, max_iter=5, random_state=0)
+    curves = []
+    for data in (X.toarray(), X, turned):
+        for n_threads in {1, numba.config.NUMBA_NUM_THREADS}:
+            numba.set_num_threads(n_threads)
+            curves.append([*estimator.fit(data, y).predict(X.toarray()), estimator.loss_])
+            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert np.ptp(curves[0]) > 1e-3
+    np.testing.assert_allclose(curves, [curves[0]] * len(curves), rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-6)
+    n = len(curves) // 3
+    assert len({tuple(curve) for curve in curves[n : 2 * n]}) == 1
 
 
 # -------------------------------------------------------------------------------------- what fails leaves all as it was
