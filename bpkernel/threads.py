@@ -75,11 +75,11 @@ def launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) ->
         _busy += granted
     try:
         if granted == n_threads:
-            return _launch(granted, kernel, *arguments)
+            return _launch(n_threads, kernel, *arguments)
         before = numba.get_num_threads()
         numba.set_num_threads(granted)
         try:
-            return _launch(granted, kernel, *arguments)
+            return _launch(n_threads, kernel, *arguments)
         finally:
             numba.set_num_threads(before)
     finally:
@@ -88,7 +88,7 @@ def launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) ->
 
 
 def _launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) -> Result:
-    """One at a time where the threads are those of workqueue."""
+    """One at a time where the threads are those of workqueue, even if there is only one for a crew of more."""
     if n_threads == 1 or numba.threading_layer() != "workqueue":
         return kernel(*arguments)
     with _one_launch:
