@@ -8,12 +8,12 @@ from bpkernel.optimizers import COEFFICIENTS, update
 from bpkernel.sums import (
     errors,
     gradient,
+    gradient_of_sparse,
     hidden_deltas,
     output_deltas,
     outputs,
     pre_activations,
-    sparse_gradient,
-    sparse_pre_activations,
+    sums_of_sparse,
 )
 from bpkernel.tiles import block, line, row_of, rows_from, transpose_8
 
@@ -49,8 +49,8 @@ def forward_block(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, u: Any
         z_before = rows_from(z, 0, n, lead - 1)
         z = rows_from(unit_block(layer, u.z, u.n_samples), first, n, 0)
         w, width, a = weight_block(layer, net.params), whole_lines(layer.n_out, lead), rows_from(z, 0, n, lead)
-        if l == 0 and sparse.indptr.size > 0:
-            sparse_pre_activations(w, sparse, rows, width, a)
+        if l == 0 and sparse.sums != 0:
+            sums_of_sparse(sparse.sums, (w, sparse.indptr, sparse.indices, sparse.data, rows, width, a))
         else:
             pre_activations(net.panels, w, z_before, width, a)
         if u.keep_a or l == net.layers.size - 1:
@@ -125,8 +125,9 @@ def group_gradient(net: Any, sparse: Any, rows: Any, u: Any, group: Any, first: 
     z = rows_from(input_block(layer, u.z, u.n_samples), first, n, layer.lead - 1)
     delta = rows_from(unit_block(layer, u.delta, u.n_samples), first, n, layer.lead)
     dw, width = block(g, 0, group.last - group.first + 1, layer.row), whole_lines(layer.n_out, layer.lead)
-    if group.layer == 0 and sparse.indptr.size > 0:
-        sparse_gradient(sparse, rows, delta, group.first, group.last, width, dw)
+    if group.layer == 0 and sparse.sums != 0:
+        X = sparse.indptr, sparse.indices, sparse.data
+        gradient_of_sparse(sparse.gradient, (*X, rows, delta, group.first, group.last, width, dw))
     else:
         gradient(net.panels, z, delta, group.first, group.last, width, dw)
     for i in range(dw.shape[0]):

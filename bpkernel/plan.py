@@ -8,7 +8,7 @@ from bpkernel.crew import state as crew_state
 from bpkernel.layout import Layout, aligned_zeros, padded
 from bpkernel.losses import address_of_error, address_of_slope
 from bpkernel.optimizers import COEFFICIENTS, address_of_coefficients, address_of_update
-from bpkernel.sums import panels
+from bpkernel.sums import of_sparse, panels
 from bpkernel.threads import available
 from bpkernel.tiles import ROWS
 
@@ -42,6 +42,8 @@ class Sparse(NamedTuple):
     indptr: np.ndarray  # (n + 1,) int64, or (0,)
     indices: np.ndarray  # (n_not_0,) int32
     data: np.ndarray  # (n_not_0,), of the net's dtype
+    sums: int  # address of Eq. 1 for them, or 0
+    gradient: int  # and of Eq. 4
 
 
 class Samples(NamedTuple):
@@ -114,15 +116,18 @@ def samples(X: np.ndarray, T: np.ndarray, s: np.ndarray) -> Samples:
     other = np.dtype(np.float64 if T.dtype == np.float32 else np.float32)
     none = np.empty((0, X.shape[1]), other if X.dtype == T.dtype else T.dtype)
     X, X_other = (X, none) if X.dtype == T.dtype else (none, X)
-    return Samples(X, X_other, T, s, Sparse(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, T.dtype)))
+    return Samples(X, X_other, T, s, Sparse(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, T.dtype), 0, 0))
 
 
 def sparse_samples(X: Any, T: np.ndarray, s: np.ndarray) -> Samples:
     """The same for X of SciPy, a CSR matrix or array."""
     X = X if X.has_sorted_indices else X.sorted_indices()
     other = np.dtype(np.float64 if T.dtype == np.float32 else np.float32)
-    arrays = (X.indptr, np.int64), (X.indices, np.int32), (X.data, T.dtype)
-    csr = Sparse(*(np.require(array, dtype, ["C", "A", "W"]) for array, dtype in arrays))
+    indptr, indices, data = (
+        np.require(array, dtype, ["C", "A", "W"])
+        for array, dtype in ((X.indptr, np.int64), (X.indices, np.int32), (X.data, T.dtype))
+    )
+    csr = Sparse(indptr, indices, data, *of_sparse(T.dtype))
     return Samples(np.empty((0, X.shape[1]), T.dtype), np.empty((0, X.shape[1]), other), T, s, csr)
 
 

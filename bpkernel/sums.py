@@ -20,7 +20,21 @@ from bpkernel.activations import activate, pull_back
 from bpkernel.compiler import by_address, kernel, named
 from bpkernel.layout import whole_lines
 from bpkernel.losses import error, slope
-from bpkernel.tiles import ROWS, VECTORS, WIDTHS, add_outer, add_outer_t, flat, lanes, matrix, row_of, rows_from, store, zeros
+from bpkernel.tiles import (
+    ROWS,
+    VECTORS,
+    WIDTHS,
+    add_outer,
+    add_outer_t,
+    flat,
+    lanes,
+    matrix,
+    row_of,
+    rows_from,
+    store,
+    vector,
+    zeros,
+)
 
 FEW = 3  # rows left over that are cheaper one by one than as a tile: 2 single rows cost 0.7 of a tile of 6, 3 cost 1.0
 
@@ -80,22 +94,6 @@ def pre_activations(panels: Any, w: Any, z: Any, width: int, a: Any) -> None:
         vectors = min(VECTORS, (width - j) // lanes(a))
         _sums(panels[0, vectors], (w, z, j, a))
         j += vectors * lanes(a)
-
-
-@kernel
-def sparse_pre_activations(w: Any, X: Any, rows: Any, width: int, a: Any) -> None:
-    """Eq. 1 of inputs most of which are 0: a_j = w_j0 + Σ w_ji x_i over the others.
-
-    w (1 + n_in, row);  X: CSR, sample n is its row rows[n];  a (n_samples, ≥ width): overwritten.
-    """
-    for n in range(rows.size):
-        a_n, w_0 = row_of(a, n, 0, width), row_of(w, 0, 0, width)
-        for j in range(width):
-            a_n[j] = w_0[j]
-        for p in range(X.indptr[rows[n]], X.indptr[rows[n] + 1]):
-            x_i, w_i = X.data[p], row_of(w, 1 + X.indices[p], 0, width)
-            for j in range(width):
-                a_n[j] += w_i[j] * x_i
 
 
 @kernel
@@ -182,12 +180,31 @@ def gradient(panels: Any, z: Any, delta: Any, first: int, last: int, width: int,
         j += vectors * lanes(dw)
 
 
-@kernel
-def sparse_gradient(X: Any, rows: Any, delta: Any, first: int, last: int, width: int, dw: Any) -> None:
+# ---------------------------------------------------------- inputs most of which are 0; compiled when they are first met
+
+
+def _sums_of_sparse(w: Any, indptr: Any, indices: Any, data: Any, rows: Any, width: int, a: Any) -> None:
+    """Eq. 1 of inputs most of which are 0: a_j = w_j0 + Σ w_ji x_i over the others.
+
+    w (1 + n_in, row);  indptr, indices, data: X, sample n is its row rows[n];  a (n_samples, ≥ width): overwritten.
+    """
+    for n in range(rows.size):
+        a_n, w_0 = row_of(a, n, 0, width), row_of(w, 0, 0, width)
+        for j in range(width):
+            a_n[j] = w_0[j]
+        for p in range(indptr[rows[n]], indptr[rows[n] + 1]):
+            x_i, w_i = data[p], row_of(w, 1 + indices[p], 0, width)
+            for j in range(width):
+                a_n[j] += w_i[j] * x_i
+
+
+def _gradient_of_sparse(
+    indptr: Any, indices: Any, data: Any, rows: Any, delta: Any, first: int, last: int, width: int, dw: Any
+) -> None:
     """Eq. 4 of inputs most of which are 0: Σ_n δ_j x_i over the others.
 
-    X: CSR with sorted indices, sample n is its row rows[n];  delta (n_samples, ≥ width);  dw (last - first + 1, row):
-    overwritten.
+    indptr, indices, data: X with sorted indices, sample n is its row rows[n];  delta (n_samples, ≥ width);
+    dw (last - first + 1, row): overwritten.
     """
     for i in range(last - first + 1):
         dw_i = row_of(dw, i, 0, width)
@@ -199,17 +216,31 @@ def sparse_gradient(X: Any, rows: Any, delta: Any, first: int, last: int, width:
             dw_0 = row_of(dw, 0, 0, width)
             for j in range(width):
                 dw_0[j] += delta_n[j]
-        end = X.indptr[rows[n] + 1]
-        low, high = X.indptr[rows[n]], end
+        end = indptr[rows[n] + 1]
+        low, high = indptr[rows[n]], end
         while low < high:  # the first index of this group
             middle = (low + high) // 2
-            if 1 + X.indices[middle] < first:
+            if 1 + indices[middle] < first:
                 low = middle + 1
             else:
                 high = middle
         p = low
-        while p < end and 1 + X.indices[p] <= last:
-            x_i, dw_i = X.data[p], row_of(dw, 1 + X.indices[p] - first, 0, width)
+        while p < end and 1 + indices[p] <= last:
+            x_i, dw_i = data[p], row_of(dw, 1 + indices[p] - first, 0, width)
             for j in range(width):
                 dw_i[j] += delta_n[j] * x_i
             p += 1
+
+
+_sparse = lambda real: (vector(types.int64), vector(types.int32), vector(real), vector(types.int64))  # noqa: E731
+sums_of_sparse, _address_of_sums_of_sparse = by_address(
+    lambda real: types.none(matrix(real), *_sparse(real), types.intp, matrix(real))
+)
+gradient_of_sparse, _address_of_gradient_of_sparse = by_address(
+    lambda real: types.none(*_sparse(real), matrix(real), types.intp, types.intp, types.intp, matrix(real))
+)
+
+
+def of_sparse(dtype: np.dtype) -> tuple[int, int]:
+    """Addresses of the compiled sums of Eqs. 1 and 4 for sparse inputs."""
+    return _address_of_sums_of_sparse(_sums_of_sparse, dtype), _address_of_gradient_of_sparse(_gradient_of_sparse, dtype)
