@@ -120,7 +120,8 @@ def samples(X: np.ndarray, T: np.ndarray, s: np.ndarray) -> Samples:
 
 
 def sparse_samples(X: Any, T: np.ndarray, s: np.ndarray) -> Samples:
-    """The same for X of SciPy, a CSR matrix or array."""
+    """The same for X of SciPy, a CSR matrix or array; ValueError if its indices lead out of it."""
+    X.check_format(full_check=True)
     X = X if X.has_sorted_indices else X.sorted_indices()
     other = np.dtype(np.float64 if T.dtype == np.float32 else np.float32)
     indptr, indices, data = (

@@ -276,6 +276,14 @@ def test_a_sparse_x_is_never_dense():
     assert peak < 100e6
 
 
+@pytest.mark.parametrize("name", ["indices", "indptr"])
+def test_a_sparse_x_that_leads_out_of_itself_is_refused(name):
+    X = sparse.random(50, 7, density=0.5, format="csr", random_state=0)
+    getattr(X, name)[-1] = 10**6
+    with pytest.raises(ValueError, match="ind"):
+        bp.MLPRegressor(**CLASSIFIER).fit(X, np.arange(50.0))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("shape", [(37, 1), (50, 7), (300, 61), (997, 500)])
