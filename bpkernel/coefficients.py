@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -40,7 +41,7 @@ class Coefficients:
     """
 
     def __init__(self, sizes: Sequence[int], activations: Sequence[str], loss: type[Any], dtype: np.dtype):
-        self.network, self._loss = Network(sizes, activations, loss, dtype), loss
+        self.network, self.loss = Network(sizes, activations, loss, dtype), loss
         self.coefs, self.intercepts = list(self.network.weights), list(self.network.biases)
         self._views = tuple(self.coefs), tuple(self.intercepts)
         layout = self.network.layout
@@ -49,6 +50,7 @@ class Coefficients:
         self.steps = np.zeros(1, np.int64)
         self._other: tuple[Any, Network] | None = None  # a net of another dtype or of replaced arrays, with its scratch
         self._batches: tuple[Any, MiniBatches] | None = None
+        self.training = threading.RLock()  # to be held while training: scratch and crew are for one caller at a time
 
     @functools.cached_property
     def random_state(self) -> np.random.RandomState:
@@ -76,7 +78,7 @@ class Coefficients:
             return None
         key, other = (sizes, activations, dtype), self._other
         if other is None or other[0] != key:
-            self._other = other = key, Network(sizes, activations, self._loss, dtype)
+            self._other = other = key, Network(sizes, activations, self.loss, dtype)
         _load(other[1], coefs, intercepts)
         return other[1]
 
@@ -151,13 +153,24 @@ class Samples:
 class Epochs:
     """Epochs one after the other, of which short ones are run ahead, several in a compiled call, and undone if not asked for.
 
-    `draw` gives the order of the next epoch, from `random_state`; the settings of the training must not change while it runs
-    `ahead`.
+    `draw(random_state)` gives the order of the next epoch.  The settings of the training must not change while it runs `ahead`.
+    A generator that others see too, which is not `private`, is never ahead: what is drawn ahead is drawn from a copy of it.
     """
 
-    def __init__(self, held: Coefficients, samples: Samples, batches: MiniBatches, draw: Any, random_state: Any, ahead: bool):
+    def __init__(
+        self,
+        held: Coefficients,
+        samples: Samples,
+        batches: MiniBatches,
+        draw: Any,
+        random_state: Any,
+        *,
+        private: bool,
+        ahead: bool,
+    ):
         self._arrays = held.network.params, held.state, held.steps
         self._samples, self._batches, self._draw, self._random_state = samples, batches, draw, random_state
+        self._copy = None if private else held.random_state
         self._ahead, self._n = ahead, 1
         self._total, self._asked = np.empty((0, 3)), 0
 
@@ -165,19 +178,27 @@ class Epochs:
         """The three sums of the next epoch; at most `most` will be asked for, this one counted."""
         if self._asked == len(self._total):
             self._run(min(self._n, most))
+        elif self._copy is not None:
+            self._draw(self._random_state)
         self._asked += 1
         return self._total[self._asked - 1]
 
     def _run(self, n: int) -> None:
         start = time.perf_counter()
         if n == 1:
-            total = self._samples.see(self._batches, self._draw())[np.newaxis]
+            total = self._samples.see(self._batches, self._draw(self._random_state))[np.newaxis]
+            self._total, self._asked = total, 0
         else:
-            before, random_before = [array.copy() for array in self._arrays], self._random_state.get_state(legacy=False)
-            orders, total = np.stack([self._draw() for _ in range(n)]), np.zeros((n, 3))
-            self._batches.run_epochs(self._samples.compiled, orders, total)
-            self._before, self._random_before, self._orders = before, random_before, orders
-        self._total, self._asked = total, 0
+            self._before = [array.copy() for array in self._arrays]
+            self._total, self._asked = np.zeros((n, 3)), 0  # from here on all of it is undone where it is interrupted
+            generator = self._random_state
+            if self._copy is not None:
+                generator = self._copy
+                generator.set_state(self._random_state.get_state(legacy=False))
+            self._orders = np.stack([self._draw(generator) for _ in range(n)])
+            self._batches.run_epochs(self._samples.compiled, self._orders, self._total)
+            if self._copy is not None:
+                self._draw(self._random_state)
         if self._ahead:
             self._n = max(1, min(2 * n, int(AHEAD_SECONDS * n / (time.perf_counter() - start))))
 
@@ -187,9 +208,6 @@ class Epochs:
             return
         for array, before in zip(self._arrays, self._before, strict=True):
             array[...] = before
-        self._random_state.set_state(self._random_before)
-        for _ in range(self._asked):
-            self._draw()
         if self._asked > 0:
             total = np.zeros((self._asked, 3))
             self._batches.run_epochs(self._samples.compiled, self._orders[: self._asked], total)

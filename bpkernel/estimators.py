@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from bpkernel.coefficients import layer_sizes
 from bpkernel.inputs import EITHER
 from bpkernel.mlp import MLP
-from bpkernel.seam import OnKernels, finite
+from bpkernel.seam import OnKernels
 from bpkernel.sklearn_losses import LOSSES
+from bpkernel.sklearn_rules import finite
 
 
 def _doc(original: type[Any]) -> str:
@@ -35,6 +36,12 @@ class Estimator(OnKernels):
         super().__setstate__(state)
         if "coefs_" in self.__dict__:
             self._take()
+
+    def __copy__(self) -> Any:
+        """A shallow copy, which shares weights, optimizer and curves, as in scikit-learn."""
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
 
     # ------------------------------------------------------------------------------------------------- to others and back
 

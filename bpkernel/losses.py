@@ -179,15 +179,16 @@ class BinaryLogLoss(BinaryCrossEntropy):
 
 
 class PoissonLoss(Poisson):
-    """scikit-learn's poisson_loss, which is infinite where an exp has underflowed to 0 and the target is not 0."""
+    """scikit-learn's poisson_loss: infinite or NaN where an exp has underflowed to 0, and NaN where a target is negative."""
 
     @staticmethod
     def error_canonical(a: Any, y: Any, t: Any) -> float:
         e = y.dtype.type(0)
         for k in range(y.size):
+            ratio = t[k] / y[k]
             e += y[k] - t[k]
-            if t[k] > 0:
-                e += t[k] * math.log(t[k] / y[k])
+            if t[k] != 0 or ratio != ratio:
+                e += t[k] * math.log(ratio)
         return e
 
 

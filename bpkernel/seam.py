@@ -5,9 +5,8 @@ of lbfgs and outputs are computed, and the checks of input that is plainly in or
 coefficients that no longer fit the layers, takes scikit-learn's own way.
 """
 
-import math
-import warnings
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,17 @@ from bpkernel.activations import BY_NAME as ACTIVATIONS
 from bpkernel.coefficients import Coefficients, Epochs, Objective, Samples, layer_sizes, readable
 from bpkernel.inputs import EITHER
 from bpkernel.sklearn_losses import LOSSES, loss_type
+from bpkernel.sklearn_rules import finite, in_float32, overrides, permutation, refuse_no_weight, warn
+
+NUMERICS = "_backprop", "_forward_pass", "_compute_loss_grad"  # methods whose results the kernels compute
+BETWEEN_EPOCHS = ("_update_no_improvement_count",)
+LARGEST = 1e12  # of float64 targets beside float32 weights: with much larger ones squares overflow, which they do not there
 
 
 class OnKernels(BaseMultilayerPerceptron):
     """What both estimators compute in another way than scikit-learn.
 
-    `coefs_` and `intercepts_` are views of `_held`, a Coefficients, until someone replaces them.  Warnings are raised in the
-    name of scikit-learn's module, for which filters of warnings are written.
+    `coefs_` and `intercepts_` are views of `_held`, a Coefficients, until someone replaces them.
     """
 
     coefs_: list[np.ndarray]
@@ -41,10 +44,14 @@ class OnKernels(BaseMultilayerPerceptron):
     def _take(self) -> Coefficients | None:
         """Make `coefs_` and `intercepts_` the views of a net, unless they are; None where they make none."""
         held, activations = self.__dict__.get("_held"), self._activations()
-        if held is not None and held.are(self.coefs_, self.intercepts_) and held.network.layout.activations == activations:
+        loss = LOSSES.get((self.loss, self.out_activation_))
+        if loss is None or len(self.coefs_) != self.n_layers_ - 1 or not set(activations) <= set(ACTIVATIONS):
+            return None
+        alike = held is not None and held.network.layout.activations == activations and held.loss is loss.kernels
+        if alike and held is not None and held.are(self.coefs_, self.intercepts_):
             return held
-        loss, sizes = LOSSES.get((self.loss, self.out_activation_)), layer_sizes(self.coefs_, self.intercepts_)
-        if loss is None or sizes is None or not set(activations) <= set(ACTIVATIONS):
+        sizes = layer_sizes(self.coefs_, self.intercepts_)
+        if sizes is None:
             return None
         taken = Coefficients(sizes, activations, loss.kernels, np.result_type(*self.coefs_, *self.intercepts_))
         taken.load(self.coefs_, self.intercepts_)
@@ -60,7 +67,8 @@ class OnKernels(BaseMultilayerPerceptron):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         held, activations = self.__dict__.get("_held"), self._activations()
         # a sparse X is faster in SciPy's products, 3 to 9 times where 0.5 to 2 % are not 0
-        if held is not None and isinstance(X, np.ndarray) and set(activations) <= set(ACTIVATIONS):
+        plain = len(self.coefs_) == self.n_layers_ - 1 and set(activations) <= set(ACTIVATIONS)
+        if held is not None and plain and isinstance(X, np.ndarray):
             network = held.network_of(self.coefs_, self.intercepts_, activations, X.dtype)
             if network is not None and network.layout.sizes[0] == X.shape[1]:
                 return network.outputs(readable(X, network.layout.dtype))
@@ -100,34 +108,46 @@ class OnKernels(BaseMultilayerPerceptron):
         undo = self._undo() if goes_on else lambda: None
         try:
             if goes_on and incremental and sample_weight is None and self._fit_in_order(X, y):
-                if np.isfinite(self._held.network.params).all():
-                    return self
-                undo()
+                return self
             return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
         except Exception:
             if "coefs_" in before:
-                self.__dict__.clear()
-                self.__dict__.update(before)
                 undo()
+                self.__dict__.update(before)
+                for name in set(self.__dict__) - set(before):
+                    del self.__dict__[name]
             raise
 
     def _fit_in_order(self, X: Any, y: Any) -> bool:
         """scikit-learn's `_fit` of another few samples where all is plainly in order, in a tenth of its time; else False."""
-        held, seed, hidden = self.__dict__.get("_held"), self.random_state, self.hidden_layer_sizes
+        held: Coefficients | None = self.__dict__.get("_held")
+        hidden, size = self.hidden_layer_sizes, self.batch_size
         sizes = tuple(hidden) if type(hidden) in (tuple, list) else (hidden,)
-        if held is None or type(seed) is not int or self.early_stopping or self.solver not in ("sgd", "adam"):
-            return False
-        if held.network.layout.sizes[1:-1] != sizes or not held.are(self.coefs_, self.intercepts_):
+        usual = (
+            type(self.random_state) is int
+            and self.solver in ("sgd", "adam")
+            and not self.early_stopping
+            and all(type(n_units) is int for n_units in sizes)
+            and type(self)._validate_input is OnKernels._validate_input
+            and sklearn_optimizers.known(self.__dict__.get("_optimizer"))
+        )
+        if not usual or held is None or held.network.layout.sizes[1:-1] != sizes or self._take() is not held:
             return False
         checked = self._checked(X, y)
-        if checked is None:
+        if checked is None or not (size == "auto" or (type(size) is int and 1 <= size <= len(X))):
             return False
         X, y = checked[0], checked[1].reshape(len(X), -1)
-        if y.shape[1] != held.network.layout.sizes[-1]:
+        if y.shape[1] != held.network.layout.sizes[-1] or not self._on_kernels(held, y, None):
             return False
-        held.random_state.seed(seed)  # 60 times as fast as to make a new one
-        self._random_state = held.random_state
-        self._fit_stochastic(X, y, None, held.network.layout.sizes, True)
+        with held.training:
+            held.random_state.seed(self.random_state)  # 60 times as fast as to make a new one
+            self._random_state = held.random_state
+            self._fit_stochastic(X, y, None, held.network.layout.sizes, True)
+        if not np.isfinite(held.network.params).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
         return True
 
     def _undo(self) -> Callable[[], None]:
@@ -152,13 +172,15 @@ class OnKernels(BaseMultilayerPerceptron):
         loss = LOSSES.get((self.loss, self.out_activation_))
         layer_units = scratch_and_units[-1]
         self._objective = None
-        if loss is not None and layer_sizes(self.coefs_, self.intercepts_) == tuple(layer_units):
-            _refuse_no_weight(sample_weight)
+        fits = layer_sizes(self.coefs_, self.intercepts_) == tuple(layer_units)
+        if loss is not None and fits and not overrides(type(self), *NUMERICS):
+            refuse_no_weight(sample_weight)
             dtype = np.result_type(*self.coefs_, *self.intercepts_)
             scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype)
             samples = Samples(X, y, sample_weight, dtype)
             objective = Objective(scratch, samples, float(self.alpha), self._loss_divided())
             self._objective = objective, loss_type(loss, dtype, y, sample_weight)
+            self.coefs_, self.intercepts_ = list(self.coefs_), list(self.intercepts_)  # whose items lbfgs replaces
         try:
             super()._fit_lbfgs(X, y, sample_weight, *scratch_and_units)
         finally:
@@ -180,13 +202,30 @@ class OnKernels(BaseMultilayerPerceptron):
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
         layer_units, incremental = scratch_and_units[-2:]
         held = self._take()
-        if (
-            held is None
-            or held.network.layout.sizes != tuple(layer_units)
-            or not sklearn_optimizers.take(self, held, incremental)
-        ):
+        if held is None or held.network.layout.sizes != tuple(layer_units) or not self._on_kernels(held, y, sample_weight):
             super()._fit_stochastic(X, y, sample_weight, *scratch_and_units)
             return
+        with held.training:
+            if sklearn_optimizers.take(self, held, incremental):
+                self._train(held, X, y, sample_weight, incremental)
+            else:
+                super()._fit_stochastic(X, y, sample_weight, *scratch_and_units)
+
+    def _on_kernels(self, held: Coefficients, y: np.ndarray, sample_weight: np.ndarray | None) -> bool:
+        """Whether the kernels compute what scikit-learn would; they know nothing of a subclass's methods."""
+        real = isinstance(self.alpha, Real) and float(self.alpha) >= 0
+        whole = self.batch_size == "auto" or isinstance(self.batch_size, Integral)
+        narrow = held.network.layout.dtype == np.float32
+        return (
+            real
+            and whole
+            and not overrides(type(self), *NUMERICS)
+            and not (narrow and y.dtype == np.float64 and np.abs(y).max() > LARGEST)
+            and not (narrow and sample_weight is not None and not in_float32(sample_weight))
+        )
+
+    def _train(self, held: Coefficients, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool) -> None:
+        """Epochs on the kernels, and around them scikit-learn's stopping rules and words."""
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         X_val = y_val = s_val = None
@@ -199,16 +238,18 @@ class OnKernels(BaseMultilayerPerceptron):
             LOSSES[self.loss, self.out_activation_], dtype, y, sample_weight, isinstance(batch_size, np.integer)
         )
 
-        def draw() -> np.ndarray:
+        def draw(random_state: np.random.RandomState) -> np.ndarray:
             nonlocal order
             if self.shuffle:
-                order = order[_permutation(self._random_state, len(order))]
-            _refuse_no_weight(sample_weight, order, batch_size)
+                order = order[permutation(random_state, len(order))]
+            refuse_no_weight(sample_weight, order, batch_size)
             return order
 
         steady = self.solver == "adam" or self.learning_rate == "constant"
-        ahead = steady and not (incremental or self.early_stopping or sample_weight is not None)
-        epochs = Epochs(held, samples, batches, draw, self._random_state, ahead)
+        once = incremental or self.early_stopping or sample_weight is not None
+        ahead = steady and not once and not overrides(type(self), *BETWEEN_EPOCHS)
+        private = isinstance(self.random_state, Integral)
+        epochs = Epochs(held, samples, batches, draw, self._random_state, private=private, ahead=ahead)
         try:
             self.n_iter_ = 0
             for _ in range(self.max_iter):
@@ -225,14 +266,13 @@ class OnKernels(BaseMultilayerPerceptron):
                 if self._converged() or incremental:
                     break
                 if self.n_iter_ == self.max_iter:
-                    warnings.warn(
+                    warn(
                         f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                         "converged yet.",
                         ConvergenceWarning,
-                        stacklevel=2,
                     )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
+            warn("Training interrupted by user.")
         finally:
             epochs.settle()
             sklearn_optimizers.tell(self._optimizer, held)
@@ -258,10 +298,7 @@ class OnKernels(BaseMultilayerPerceptron):
         if self.batch_size == "auto":
             return min(200, n_samples)
         if self.batch_size > n_samples:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                stacklevel=3,
-            )
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return np.clip(self.batch_size, 1, n_samples)
 
     def _converged(self) -> bool:
@@ -274,27 +311,3 @@ class OnKernels(BaseMultilayerPerceptron):
             return True
         self._no_improvement_count = 0
         return False
-
-
-def finite(a: np.ndarray) -> bool:
-    """Whether all is finite, and so is the sum; where only that is not, it takes scikit-learn to tell."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(a.sum())
-
-
-def _permutation(random_state: np.random.RandomState, n: int) -> np.ndarray:
-    """The one that scikit-learn's `shuffle` draws."""
-    order = np.arange(n)
-    random_state.shuffle(order)
-    return order
-
-
-def _refuse_no_weight(sample_weight: np.ndarray | None, order: np.ndarray | None = None, batch_size: int = 0) -> None:
-    """Raise NumPy's ZeroDivisionError if the weights of all samples, or of a mini-batch, add up to 0, as scikit-learn does."""
-    if sample_weight is None:
-        return
-    sums = sample_weight.sum(keepdims=True)
-    if order is not None:
-        sums = np.add.reduceat(sample_weight[order], np.arange(0, len(order), batch_size))
-    if not sums.all():
-        np.average(np.zeros(1), weights=np.zeros(1))

@@ -63,7 +63,8 @@ def main(arguments: list[str]) -> None:
     if not arguments or not Path(arguments[0]).exists():
         raise SystemExit("usage: python -m bpkernel.sklearn PROGRAM.py [its arguments]")
     sys.argv = arguments
-    sys.path[0] = str(Path(arguments[0]).resolve().parent)
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = str(Path(arguments[0]).resolve().parent)
     with patch():
         runpy.run_path(arguments[0], run_name="__main__")
 

@@ -1,6 +1,5 @@
 """Floor 5: the optimizer objects of scikit-learn's estimators, whose state the kernels work on in place."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,11 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from bpkernel.coefficients import Coefficients
 from bpkernel.optimizers import COEFFICIENTS, SGD, Adam
 from bpkernel.training import MiniBatches
+
+
+def known(optimizer: Any) -> bool:
+    """Whether it is one of the two whose steps the kernels make."""
+    return type(optimizer) in (SGDOptimizer, AdamOptimizer)
 
 
 def take(estimator: Any, held: Coefficients, incremental: bool) -> bool:
@@ -57,7 +61,7 @@ def tell(optimizer: Any, held: Coefficients) -> None:
     """Let the object know of the steps that have been made."""
     if type(optimizer) is AdamOptimizer and held.steps[0] > 0:
         optimizer.t = t = int(held.steps[0])
-        bias = math.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
+        bias = np.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
         optimizer.learning_rate = optimizer.learning_rate_init * bias
 
 

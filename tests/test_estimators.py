@@ -36,7 +36,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bpkernel as bp
 import bpkernel.sklearn
-from bpkernel import plan, seam
+from bpkernel import coefficients, plan, seam
+from bpkernel.training import MiniBatches
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -338,6 +339,69 @@ def test_a_failed_step_leaves_net_optimizer_and_curve_as_they_were(solver):
     assert np.isfinite(estimator.predict(DIABETES[0])).all()
 
 
+def test_a_failed_warm_start_of_lbfgs_leaves_the_net():
+    estimator = bp.MLPRegressor(**CLASSIFIER, solver="lbfgs", warm_start=True).fit(*DIABETES)
+    before = estimator.predict(DIABETES[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning):
+            estimator.set_params(max_iter=3).fit(DIABETES[0][:50] * 3, -DIABETES[1][:50])
+    np.testing.assert_array_equal(estimator.predict(DIABETES[0]), before)
+
+
+@pytest.mark.parametrize("when", ["while drawing", "after the call", "between epochs"])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_interrupted_among_epochs_that_were_run_ahead_the_net_is_as_old_as_its_curve(solver, when, monkeypatch):
+    """One mini-batch an epoch: the weights must be those of a fit of n_iter_ epochs, bit for bit."""
+    parameters = {**CLASSIFIER, "solver": solver, "tol": 0, "n_iter_no_change": 10**6}
+    calls, limit = [], {"while drawing": 100, "after the call": 7, "between epochs": 90}[when]
+
+    def interrupted(function):
+        def wrapper(*arguments):
+            result = function(*arguments)
+            calls.append(function)
+            if len(calls) == limit:
+                raise KeyboardInterrupt
+            return result
+
+        return wrapper
+
+    owner, name = {
+        "while drawing": (seam, "permutation"),
+        "after the call": (MiniBatches, "run_epochs"),
+        "between epochs": (bp.MLPClassifier, "_update_no_improvement_count"),
+    }[when]
+    estimator = bp.MLPClassifier(**{**parameters, "max_iter": 10**4})
+    monkeypatch.setattr(owner, name, interrupted(getattr(owner, name)))
+    monkeypatch.setattr(seam, "BETWEEN_EPOCHS", ())
+    monkeypatch.setattr(coefficients, "AHEAD_SECONDS", 1.0)
+    with pytest.warns(UserWarning, match="interrupted"):
+        estimator.fit(*IRIS)
+    monkeypatch.undo()
+    other = bp.MLPClassifier(**{**parameters, "max_iter": estimator.n_iter_}).fit(*IRIS)
+    assert len(estimator.loss_curve_) == estimator.n_iter_ > 3
+    if solver == "adam":
+        assert estimator._optimizer.t == estimator.n_iter_
+    np.testing.assert_array_equal(estimator.predict_proba(IRIS[0]), other.predict_proba(IRIS[0]))
+
+
+def test_several_threads_train_one_net_without_end_or_hang():
+    estimator = bp.MLPClassifier(hidden_layer_sizes=(200, 100), random_state=0).partial_fit(*DIGITS, classes=range(10))
+
+    def train():
+        for _ in range(5):
+            estimator.partial_fit(*DIGITS)
+
+    threads = [threading.Thread(target=train, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(estimator.loss_curve_) == 16
+    assert estimator._optimizer.t == 16 * 9
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_ctrl_c_ends_training_as_in_scikit_learn(solver):
     """With a warning, and the weights as far as they are; of lbfgs it is raised."""
@@ -359,21 +423,134 @@ def test_ctrl_c_ends_training_as_in_scikit_learn(solver):
         assert estimator.score(*DIGITS) > 0.3
 
 
+# --------------------------------------------------------------------------------------------------- the unusual
+
+
+def changed(**parameters):
+    """Two steps, with other parameters or attributes for the second."""
+
+    def act(estimator):
+        estimator.partial_fit(*DIABETES)
+        for name, value in parameters.items():
+            setattr(estimator, name, copy.deepcopy(value))
+        estimator.partial_fit(*DIABETES).partial_fit(*DIABETES)
+
+    return act
+
+
+UNUSUAL = {
+    "an array of layers": ({"hidden_layer_sizes": np.array([5, 3])}, changed()),
+    "other layers": ({}, changed(hidden_layer_sizes=(5, 4))),
+    "layers that are no integers": ({}, changed(hidden_layer_sizes=(9.0,))),
+    "another activation": ({}, changed(activation="tanh")),
+    "an unknown activation": ({}, changed(activation="nope")),
+    "another output activation": ({}, changed(out_activation_="relu")),
+    "another loss": ({}, changed(loss="poisson")),
+    "another solver": ({}, changed(solver="sgd")),
+    "alpha": ({}, changed(alpha=0.3)),
+    "a negative alpha": ({}, changed(alpha=-1.0)),
+    "alpha NaN": ({}, changed(alpha=np.nan)),
+    "alpha text": ({}, changed(alpha="a")),
+    "half a batch": ({}, changed(batch_size=2.5)),
+    "a large batch": ({}, changed(batch_size=1000)),
+    "another seed": ({}, changed(random_state=3)),
+    "no seed": ({}, changed(random_state=np.random.RandomState(1))),
+    "no shuffling": ({}, changed(shuffle=False)),
+    "negative targets of poisson": ({"loss": "poisson", "max_iter": 30}, lambda e: e.fit(DIABETES[0], DIABETES[1] / 100 - 1)),
+    "poisson with outputs of 0": ({"loss": "poisson", "max_iter": 3}, lambda e: e.fit(IRIS[0] * 1e3, IRIS[1])),
+    "huge targets": ({"max_iter": 3}, lambda e: e.fit(DIABETES[0].astype("f4"), DIABETES[1] * 1e18)),
+    "tiny weights": (
+        {"max_iter": 3},
+        lambda e: e.fit(DIABETES[0].astype("f4"), DIABETES[1], sample_weight=np.full(442, 1e-42)),
+    ),
+    "an appended layer": ({}, lambda e: (e.fit(*DIABETES).coefs_.append(np.ones((1, 1))), e.intercepts_.append(np.ones(1)))),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_the_unusual_is_as_in_scikit_learn(name):
+    parameters, act = UNUSUAL[name]
+    found = []
+    for module in (bp, original):
+        estimator = module.MLPRegressor(**{**CLASSIFIER, **parameters})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                act(estimator)
+                error = None
+                numbers = [
+                    *estimator.predict(DIABETES[0] if estimator.n_features_in_ == 10 else IRIS[0]),
+                    *estimator.loss_curve_,
+                ]
+            except Exception as raised:
+                error, numbers = (type(raised), str(raised)), []
+        raised = [(w.category, str(w.message), w.filename) for w in caught if w.category is not RuntimeWarning]
+        found.append((error, raised, numbers))
+    (error, raised, numbers), (error_there, raised_there, numbers_there) = found
+    assert (error, raised) == (error_there, raised_there)
+    np.testing.assert_allclose(numbers, numbers_there, rtol=1e-4 if name in ("huge targets", "tiny weights") else 1e-9)
+
+
+@pytest.mark.parametrize("name", ["_backprop", "_validate_input", "_update_no_improvement_count"])
+def test_the_methods_of_a_subclass_are_used(name):
+    results = []
+    for kind in (bp.MLPClassifier, original.MLPClassifier):
+        seen = []
+
+        def method(self, *arguments, kind=kind, seen=seen, **keywords):
+            seen.append(self.coefs_[0].sum() if hasattr(self, "coefs_") else 0.0)
+            return getattr(super(type(self), self), name)(*arguments, **keywords)
+
+        estimator = type("Mine", (kind,), {name: method, "__init__": kind.__init__})(**CLASSIFIER)
+        estimator.fit(*IRIS).partial_fit(*IRIS).partial_fit(*IRIS)
+        results.append(seen)
+    assert len(results[0]) >= 3
+    np.testing.assert_allclose(*results, rtol=1e-9)
+
+
+def test_numbers_drawn_elsewhere_are_drawn_once():
+    """Epochs that are run ahead draw from a copy of a generator that others see."""
+    generator = np.random.RandomState(0)
+    before = generator.get_state(legacy=False)["state"]["key"].copy()
+    seen = []
+
+    class Watched(bp.MLPClassifier):
+        def _converged(self):
+            seen.append(generator.get_state(legacy=False)["state"]["pos"])
+            return super()._converged()
+
+    Watched(hidden_layer_sizes=(9,), max_iter=30, tol=0, n_iter_no_change=99, random_state=generator).fit(*IRIS)
+    assert (before != generator.get_state(legacy=False)["state"]["key"]).any()
+    steps = np.diff(seen) % 624
+    assert len(seen) == 30
+    assert (steps > 0).all()
+    assert steps.max() < 624 / 2
+
+
 # ----------------------------------------------------------------------------------------- copies, and other kinds of nets
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_copies_predict_the_same_and_train_on_alike(solver, copied):
     estimator = bp.MLPRegressor(**CLASSIFIER, solver=solver).fit(*DIABETES)
     other = copied(estimator)
     np.testing.assert_array_equal(other.predict(DIABETES[0]), estimator.predict(DIABETES[0]))
-    if solver != "lbfgs" and copied is not copy.copy:  # which shares the optimizer, as in scikit-learn
+    if solver != "lbfgs":
         for e in (estimator, other):
             e.partial_fit(*DIABETES)
         np.testing.assert_array_equal(other.predict(DIABETES[0]), estimator.predict(DIABETES[0]))
     other.coefs_[0][:] = 0
     assert estimator.coefs_[0].any()
+
+
+def test_a_shallow_copy_shares_all_as_in_scikit_learn():
+    for estimator in pair():
+        other = copy.copy(estimator)
+        other.partial_fit(*IRIS)
+        np.testing.assert_array_equal(other.predict_proba(IRIS[0]), estimator.predict_proba(IRIS[0]))
+        assert len(estimator.loss_curve_) == 6
 
 
 def test_pickles_are_small_and_hold_nothing_compiled():
