@@ -4,7 +4,7 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,8 +153,9 @@ class Samples:
 class Epochs:
     """Epochs one after the other, of which short ones are run ahead, several in a compiled call, and undone if not asked for.
 
-    `draw(random_state)` gives the order of the next epoch.  The settings of the training must not change while it runs `ahead`.
-    A generator that others see too, which is not `private`, is never ahead: what is drawn ahead is drawn from a copy of it.
+    The samples are seen in their own order or, with `shuffle`, in one that is permuted again for each epoch; `check(order)` may
+    refuse it.  The settings of the training must not change while it runs `ahead`.  A generator that others see too, which is
+    not `private`, is never ahead: what is drawn ahead is drawn from a copy of it.
     """
 
     def __init__(
@@ -162,24 +163,36 @@ class Epochs:
         held: Coefficients,
         samples: Samples,
         batches: MiniBatches,
-        draw: Any,
-        random_state: Any,
+        random_state: np.random.RandomState,
+        check: Callable[[np.ndarray], None],
         *,
+        shuffle: bool,
         private: bool,
         ahead: bool,
     ):
         self._arrays = held.network.params, held.state, held.steps
-        self._samples, self._batches, self._draw, self._random_state = samples, batches, draw, random_state
+        self._samples, self._batches, self._random_state, self._check = samples, batches, random_state, check
+        self._order, self._shuffle = np.arange(len(samples.s)), shuffle
         self._copy = None if private else held.random_state
         self._ahead, self._n = ahead, 1
         self._total, self._asked = np.empty((0, 3)), 0
+
+    def _draw(self, random_state: np.random.RandomState) -> np.ndarray:
+        if self._shuffle:
+            self._order = self._order[permutation(random_state, len(self._order))]
+        self._check(self._order)
+        return self._order
+
+    def _draw_what_was_drawn_ahead(self) -> None:
+        if self._copy is not None and self._shuffle:
+            permutation(self._random_state, len(self._order))
 
     def next(self, most: int) -> np.ndarray:
         """The three sums of the next epoch; at most `most` will be asked for, this one counted."""
         if self._asked == len(self._total):
             self._run(min(self._n, most))
-        elif self._copy is not None:
-            self._draw(self._random_state)
+        else:
+            self._draw_what_was_drawn_ahead()
         self._asked += 1
         return self._total[self._asked - 1]
 
@@ -197,8 +210,7 @@ class Epochs:
                 generator.set_state(self._random_state.get_state(legacy=False))
             self._orders = np.stack([self._draw(generator) for _ in range(n)])
             self._batches.run_epochs(self._samples.compiled, self._orders, self._total)
-            if self._copy is not None:
-                self._draw(self._random_state)
+            self._draw_what_was_drawn_ahead()
         if self._ahead:
             self._n = max(1, min(2 * n, int(AHEAD_SECONDS * n / (time.perf_counter() - start))))
 
@@ -212,6 +224,13 @@ class Epochs:
             total = np.zeros((self._asked, 3))
             self._batches.run_epochs(self._samples.compiled, self._orders[: self._asked], total)
         self._total = self._total[: self._asked]
+
+
+def permutation(random_state: np.random.RandomState, n: int) -> np.ndarray:
+    """The one that scikit-learn's `shuffle` draws."""
+    order = np.arange(n)
+    random_state.shuffle(order)
+    return order
 
 
 def readable(X: np.ndarray, dtype: np.dtype) -> np.ndarray:

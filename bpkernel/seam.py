@@ -5,6 +5,7 @@ of lbfgs and outputs are computed, and the checks of input that is plainly in or
 coefficients that no longer fit the layers, takes scikit-learn's own way.
 """
 
+import functools
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -21,7 +22,7 @@ from bpkernel.activations import BY_NAME as ACTIVATIONS
 from bpkernel.coefficients import Coefficients, Epochs, Objective, Samples, layer_sizes, readable
 from bpkernel.inputs import EITHER
 from bpkernel.sklearn_losses import LOSSES, loss_type
-from bpkernel.sklearn_rules import finite, in_float32, overrides, permutation, refuse_no_weight, warn
+from bpkernel.sklearn_rules import finite, in_float32, overrides, refuse_no_weight, warn
 
 NUMERICS = "_backprop", "_forward_pass", "_compute_loss_grad"  # methods whose results the kernels compute
 BETWEEN_EPOCHS = ("_update_no_improvement_count",)
@@ -231,33 +232,27 @@ class OnKernels(BaseMultilayerPerceptron):
         X_val = y_val = s_val = None
         if self.early_stopping:
             X, X_val, y, y_val, sample_weight, s_val = self._split(X, y, sample_weight)
-        dtype, batch_size, order = held.network.layout.dtype, self._batch_size(len(y)), np.arange(len(y))
+        dtype, batch_size = held.network.layout.dtype, self._batch_size(len(y))
         samples = Samples(X, y, sample_weight, dtype)
         batches = sklearn_optimizers.batches(self._optimizer, held, int(batch_size), float(self.alpha))
         to_type = loss_type(
             LOSSES[self.loss, self.out_activation_], dtype, y, sample_weight, isinstance(batch_size, np.integer)
         )
 
-        def draw(random_state: np.random.RandomState) -> np.ndarray:
-            nonlocal order
-            if self.shuffle:
-                order = order[permutation(random_state, len(order))]
-            refuse_no_weight(sample_weight, order, batch_size)
-            return order
-
         steady = self.solver == "adam" or self.learning_rate == "constant"
         once = incremental or self.early_stopping or sample_weight is not None
         ahead = steady and not once and not overrides(type(self), *BETWEEN_EPOCHS)
-        private = isinstance(self.random_state, Integral)
-        epochs = Epochs(held, samples, batches, draw, self._random_state, private=private, ahead=ahead)
+        check = functools.partial(refuse_no_weight, sample_weight, batch_size=batch_size)
+        flags = {"shuffle": self.shuffle, "private": isinstance(self.random_state, Integral), "ahead": ahead}
+        epochs = Epochs(held, samples, batches, self._random_state, check, **flags)
         try:
             self.n_iter_ = 0
             for _ in range(self.max_iter):
                 sklearn_optimizers.set_rate(self._optimizer, batches)
                 total = epochs.next(self.max_iter - self.n_iter_)
                 self.n_iter_ += 1
-                self.t_ += len(order)
-                self.loss_ = to_type((total[1] / self._loss_divided() + total[2]) / len(order))
+                self.t_ += len(y)
+                self.loss_ = to_type((total[1] / self._loss_divided() + total[2]) / len(y))
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")

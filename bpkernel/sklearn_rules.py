@@ -1,4 +1,4 @@
-"""Floor 5: small rules of scikit-learn's estimators: their draws, weights and warnings, and what is plainly in order."""
+"""Floor 5: small rules of scikit-learn's estimators: their weights and warnings, and what is plainly in order."""
 
 import math
 import warnings
@@ -30,13 +30,6 @@ def finite(a: np.ndarray) -> bool:
     """Whether all is finite, and so is the sum; where only that is not, it takes scikit-learn to tell."""
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(a.sum())
-
-
-def permutation(random_state: np.random.RandomState, n: int) -> np.ndarray:
-    """The one that scikit-learn's `shuffle` draws."""
-    order = np.arange(n)
-    random_state.shuffle(order)
-    return order
 
 
 def refuse_no_weight(sample_weight: np.ndarray | None, order: np.ndarray | None = None, batch_size: int = 0) -> None:

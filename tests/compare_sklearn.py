@@ -16,6 +16,7 @@ called more than once: of 200 in all scikit-learn's own go 10 % apart if X is mu
 """
 
 import argparse
+import copy
 import itertools
 import warnings
 from dataclasses import dataclass, field, replace
@@ -71,7 +72,7 @@ def draw(rng: np.random.Generator) -> Setting:
         "power_t": choose(0.5, 0.2),
         "max_iter": EPOCHS,
         "shuffle": choose(True, True, False),
-        "random_state": int(rng.integers(1000)),
+        "random_state": choose(int, int, np.random.RandomState)(rng.integers(1000)),
         "tol": choose(1e-4, 0.0, 1e-2, 0.1),
         "momentum": choose(0.9, 0.0, 0.5),
         "nesterovs_momentum": choose(True, False),
@@ -128,7 +129,7 @@ def run(module: Any, setting: Setting, noise: int | None = None) -> dict[str, An
     if noise is not None:
         numbers = X.data if sparse.issparse(X) else X
         numbers *= 1 + np.finfo(X.dtype).eps * np.random.default_rng(noise).standard_normal(numbers.shape).astype(X.dtype)
-    estimator = getattr(module, setting.kind)(**setting.parameters)
+    estimator = getattr(module, setting.kind)(**copy.deepcopy(setting.parameters))
     found: dict[str, Any] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -187,14 +187,27 @@ def test_warnings_come_in_the_name_of_scikit_learn():
 @pytest.mark.parametrize("given", ["None", "a RandomState"])
 def test_random_numbers_are_drawn_as_scikit_learn_draws_them(given):
     """The global generator, or the one given, is afterwards in the same state."""
-    states = []
+    states, curves = [], []
     for module in (original, bp):
         np.random.seed(5)  # noqa: NPY002
         random_state = None if given == "None" else np.random.RandomState(7)
-        module.MLPClassifier(hidden_layer_sizes=(9,), max_iter=5, early_stopping=True, random_state=random_state).fit(*IRIS)
+        for early_stopping in (False, True):  # run ahead, or not
+            parameters = {
+                "hidden_layer_sizes": (9,),
+                "max_iter": 200,
+                "tol": 0.01,
+                "n_iter_no_change": 3,
+                "learning_rate_init": 0.01,
+            }
+            estimator = module.MLPClassifier(**parameters, early_stopping=early_stopping, random_state=random_state)
+            curves.append(estimator.fit(*IRIS).loss_curve_)
         state = np.random.get_state() if random_state is None else random_state.get_state()  # noqa: NPY002
         states.append((state[1].tolist(), state[2]))
     assert states[0] == states[1]
+    assert len(curves[0]) > 10
+    for theirs, mine in zip(curves[:2], curves[2:], strict=True):
+        assert 3 < len(theirs) < 200
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------ coefficients
@@ -367,7 +380,7 @@ def test_interrupted_among_epochs_that_were_run_ahead_the_net_is_as_old_as_its_c
         return wrapper
 
     owner, name = {
-        "while drawing": (seam, "permutation"),
+        "while drawing": (coefficients, "permutation"),
         "after the call": (MiniBatches, "run_epochs"),
         "between epochs": (bp.MLPClassifier, "_update_no_improvement_count"),
     }[when]
