@@ -9,8 +9,6 @@ are the median over the rounds of the ratio of two times of one round, in bracke
 """
 
 import argparse
-import gc
-import resource
 import subprocess
 import sys
 import time
@@ -96,35 +94,27 @@ def told(value: float) -> str:
     return f"{value * 1e6:.0f} µs" if value < 1e-3 else f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
+FIT = """
+import gc, resource, warnings
+import numpy as np
+from {module} import MLPClassifier
+warnings.simplefilter("ignore")
+MLPClassifier(max_iter=2).fit(np.zeros((300, 100), np.float32), np.arange(300) % 10)
+X = np.random.default_rng(0).random((200_000, 100), np.float32)
+y = np.arange(200_000) % 10
+gc.collect()
+before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
+MLPClassifier(max_iter=2, random_state=0).fit(X, y)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+print(peak - before, peak)
+"""  # a small fit first, so that all is imported and compiled
+
+
 def peak_memory(module: str) -> tuple[float, float]:
     """MB that the process of a fit of 200,000 × 100 float32 grows by at most, beyond its data and imports, and in all."""
-    program = f"import drop_in, {module} as m; drop_in.fit_and_tell(m.MLPClassifier)"
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=sys.path[0])
-    grown, total = run.stdout.split()[-2:]
+    run = subprocess.run([sys.executable, "-c", FIT.format(module=module)], capture_output=True, text=True, check=True)
+    grown, total = run.stdout.split()
     return float(grown), float(total)
-
-
-def fit_and_tell(kind: Any) -> None:
-    """In a process of its own: fit a small net, so that all is imported and compiled, then the large data; print MB."""
-    warnings.simplefilter("ignore")
-    kind(max_iter=2).fit(np.zeros((300, 100), np.float32), np.arange(300) % 10)
-    X = np.random.default_rng(0).random((200_000, 100), np.float32)
-    y = np.arange(200_000) % 10
-    gc.collect()
-    before = resident()
-    kind(max_iter=2, random_state=0).fit(X, y)
-    print(peak() - before, peak())
-
-
-def resident() -> float:
-    """MB that the process holds now."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
-
-
-def peak() -> float:
-    """MB that it has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def main() -> None:
@@ -148,7 +138,7 @@ def main() -> None:
     if options.only in "peak memory":
         (grown, total), (grown_other, total_other) = peak_memory("bpkernel"), peak_memory("sklearn.neural_network")
         print(f"| peak memory, fit of 200,000 × 100 float32 | | {grown:.0f} MB more | {grown_other:.0f} MB more |")
-        print(f"| the same, whole process | | {total:.0f} MB | {total_other:.0f} MB |")
+        print(f"| the same, the whole process, with its imports | | {total:.0f} MB | {total_other:.0f} MB |")
 
 
 if __name__ == "__main__":
