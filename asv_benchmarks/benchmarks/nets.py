@@ -4,7 +4,15 @@ A row is (layer sizes, samples in a mini-batch, dtype, kind of problem, hidden a
 softmax under cross-entropy, "numbers" the identity under squared error; the optimizer is Adam.
 """
 
-NETS = [
+from itertools import pairwise
+
+import numpy as np
+
+import bpkernel as bp
+
+Row = tuple[tuple[int, ...], int, str, str, str]
+
+NETS: list[Row] = [
     ((2, 8, 1), 1, "float32", "numbers", "relu"),
     ((4, 16, 3), 32, "float32", "classes", "relu"),
     ((64, 100, 10), 200, "float32", "classes", "relu"),
@@ -17,3 +25,37 @@ NETS = [
     ((64, 100, 10), 200, "float32", "classes", "tanh"),
     ((784, 512, 512, 10), 256, "float32", "classes", "tanh"),
 ]
+
+
+def label(row: Row) -> str:
+    """How results name a net."""
+    sizes, batch_size, dtype, _, activation = row
+    return f"{'-'.join(map(str, sizes))} batch {batch_size} {dtype} {activation}"
+
+
+BY_LABEL = {label(row): row for row in NETS}
+
+
+def flops(row: Row) -> int:
+    """Of a training step, for each sample: 4 a weight of the first layer, which needs no δ before it, 6 of the others."""
+    weights = [n_in * n_out for n_in, n_out in pairwise(row[0])]
+    return 4 * weights[0] + 6 * sum(weights[1:])
+
+
+def net(row: Row) -> bp.MLP:
+    """The net, with the same weights every time."""
+    sizes, _, dtype, kind, activation = row
+    output, loss = ("softmax", "cross_entropy") if kind == "classes" else ("identity", "squared_error")
+    return bp.MLP(sizes, activation, output, loss, dtype=dtype, random_state=0)
+
+
+def data(row: Row, n_samples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs, and class indices or rows of targets; of whole mini-batches, more of them where they are cheap."""
+    sizes, batch_size, dtype, kind, _ = row
+    if n_samples is None:
+        n_samples = batch_size * min(max(int(2e8 / (flops(row) * batch_size)), 4), 1000)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, sizes[0])).astype(dtype)
+    if kind == "classes":
+        return X, rng.integers(0, sizes[-1], n_samples)
+    return X, rng.standard_normal((n_samples, sizes[-1])).astype(dtype)

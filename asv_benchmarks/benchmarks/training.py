@@ -1,0 +1,78 @@
+"""Training: an epoch, a mini-batch, and how many epochs it takes."""
+
+import time
+
+import bpkernel as bp
+
+from .nets import BY_LABEL, data, net
+
+
+class Epoch:
+    """An epoch of each net of the table, with Adam and shuffling."""
+
+    params = (list(BY_LABEL),)
+    param_names = ("net",)
+    rounds, repeat, warmup_time = 2, (3, 40, 0.5), 0.1
+
+    def setup(self, label):
+        if hasattr(self, "fit"):  # asv comes here before every sample; each process has one net
+            return
+        row = BY_LABEL[label]
+        mlp, (X, T), optimizer = net(row), data(row), bp.Adam()
+        self.fit = lambda: mlp.fit(X, T, epochs=1, batch_size=row[1], optimizer=optimizer)
+        self.fit()
+
+    def time_epoch(self, label):
+        self.fit()
+
+
+class MiniBatch:
+    """A single mini-batch: a step of training, and a pass forward and back that gives every a, z, δ and gradient."""
+
+    params = (["2-8-1 batch 1 float32 relu", "64-100-10 batch 200 float32 relu", "784-512-512-10 batch 256 float32 relu"],)
+    param_names = ("net",)
+    rounds, repeat, warmup_time = 2, (3, 40, 0.5), 0.1
+    calls = 10
+
+    @staticmethod
+    def timer():
+        """Seconds, for one call of ten: asv times a single run where there is a setup."""
+        return time.perf_counter() / MiniBatch.calls
+
+    def setup(self, label):
+        if hasattr(self, "mlp"):
+            return
+        row = BY_LABEL[label]
+        self.mlp, (self.X, self.T), self.optimizer = net(row), data(row, n_samples=row[1]), bp.Adam()
+        self.time_step(label)
+        self.time_backprop(label)
+
+    def time_step(self, label):
+        for _ in range(self.calls):
+            self.mlp.fit(self.X, self.T, epochs=1, batch_size=len(self.X), optimizer=self.optimizer)
+
+    def time_backprop(self, label):
+        for _ in range(self.calls):
+            self.mlp.backprop(self.X, self.T)
+
+
+class Convergence:
+    """Epochs until the loss on the digits is below a level: the same number every time, unless the arithmetic has changed."""
+
+    params = (["Adam", "SGD"],)
+    param_names = ("optimizer",)
+    level, most = 0.1, 200
+
+    def setup(self, name):
+        from sklearn.datasets import load_digits  # a second, which the other benchmarks of this file can do without
+
+        X, self.y = load_digits(return_X_y=True)
+        self.X = X / 16
+
+    def track_epochs_to_loss(self, name):
+        mlp = bp.MLP((64, 100, 10), "relu", "softmax", "cross_entropy", random_state=0)
+        optimizer = bp.Adam() if name == "Adam" else bp.SGD(0.1, momentum=0.9)
+        history = mlp.fit(self.X, self.y, epochs=self.most, batch_size=200, optimizer=optimizer)
+        return next(epoch for epoch, loss in enumerate(history.loss, 1) if loss < self.level)
+
+    track_epochs_to_loss.unit = "epochs"
