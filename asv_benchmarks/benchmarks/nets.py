@@ -6,6 +6,7 @@ softmax under cross-entropy, "numbers" the identity under squared error; the opt
 
 from itertools import pairwise
 
+import numba
 import numpy as np
 
 import bpkernel as bp
@@ -44,6 +45,7 @@ def flops(row: Row) -> int:
 
 def net(row: Row) -> bp.MLP:
     """The net, with the same weights every time."""
+    numba.get_num_threads()  # starts the threading layer: early commits fail where their kernels come from the cache first
     sizes, _, dtype, kind, activation = row
     output, loss = ("softmax", "cross_entropy") if kind == "classes" else ("identity", "squared_error")
     return bp.MLP(sizes, activation, output, loss, dtype=dtype, random_state=0)
