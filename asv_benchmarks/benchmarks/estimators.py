@@ -12,6 +12,8 @@ from threadpoolctl import threadpool_limits
 
 import bpkernel as bp
 
+from .fastest import Fastest
+
 PAUSE = 0.3  # seconds; the threads of OpenBLAS wait spinning for more to do, and would take from what comes after
 LONG = {"tol": 0.0, "n_iter_no_change": 10**6, "random_state": 0}  # as many epochs as are asked for
 FITS = {
@@ -42,10 +44,9 @@ def estimator(kind, **parameters):
         raise NotImplementedError("a commit without estimators") from None
 
 
-class Fit:
+class Fit(Fastest):
     params = (list(FITS),)
     param_names = ("fit",)
-    rounds, repeat, warmup_time = 2, (3, 20, 0.5), 0.1
 
     def setup(self, label):
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -53,12 +54,13 @@ class Fit:
             return
         threadpool_limits(numba.get_num_threads())  # of BLAS, in which lbfgs works besides
         kind, name, dtype, parameters = FITS[label]
-        self.X, self.y = data(name, dtype)
+        X, y = data(name, dtype)
         self.estimator = estimator(kind, **parameters)
-        self.time_fit(label)
+        self.fit = lambda: self.estimator.fit(X, y)
+        self.fit()
 
     def time_fit(self, label):
-        self.estimator.fit(self.X, self.y)
+        self.run(self.fit)
 
 
 class BesideScikitLearn:

@@ -1,10 +1,11 @@
 """The four sums of back-propagation: one layer of a mini-batch, on one thread, in the layout that training gives it."""
 
 import inspect
-import time
 
 import numba
 import numpy as np
+
+from .fastest import Fastest
 
 EQUATIONS = ["pre_activations (1)", "output_deltas (5)", "hidden_deltas (7)", "gradient (4)"]
 LAYERS = {
@@ -14,29 +15,27 @@ LAYERS = {
 }
 
 
-class Sums:
+class Sums(Fastest):
     """Equations as numbered in the book; Eq. 5 with a canonical output, Eq. 7 over transposed weights and with relu."""
 
     params = (EQUATIONS, list(LAYERS))
     param_names = ("equation", "layer")
-    rounds, repeat, warmup_time = 2, (5, 100, 0.25), 0.05
-    calls = 20
-
-    @staticmethod
-    def timer():
-        """Seconds, for one call of twenty: asv times a single run where there is a setup."""
-        return time.perf_counter() / Sums.calls
+    window = 0.1  # on one thread, and short
+    times = 20  # that a call of a kernel computes the sum
 
     def setup(self, equation, label):
-        if hasattr(self, "run"):  # asv comes here before every sample; each process has one kernel and layer
+        if hasattr(self, "kernel"):  # asv comes here before every sample; each process has one kernel and layer
             return
         n_in, n_out, n_samples, dtype = LAYERS[label]
         compiled, arguments = kernels(n_in, n_out, n_samples, np.dtype(dtype))[equation]
-        self.run = lambda: compiled(self.calls, *arguments)
-        self.run()
+        self.kernel = lambda: compiled(self.times, *arguments)
+        self.kernel()
 
     def time_sum(self, equation, label):
-        self.run()
+        self.run(self.kernel)
+
+    def timer(self):
+        return super().timer() / self.times
 
 
 def kernels(n_in, n_out, n_samples, dtype):

@@ -1,18 +1,16 @@
 """Training: an epoch, a mini-batch, and how many epochs it takes."""
 
-import time
-
 import bpkernel as bp
 
+from .fastest import Fastest
 from .nets import BY_LABEL, data, net
 
 
-class Epoch:
+class Epoch(Fastest):
     """An epoch of each net of the table, with Adam and shuffling."""
 
     params = (list(BY_LABEL),)
     param_names = ("net",)
-    rounds, repeat, warmup_time = 2, (3, 40, 0.5), 0.1
 
     def setup(self, label):
         if hasattr(self, "fit"):  # asv comes here before every sample; each process has one net
@@ -23,37 +21,30 @@ class Epoch:
         self.fit()
 
     def time_epoch(self, label):
-        self.fit()
+        self.run(self.fit)
 
 
-class MiniBatch:
+class MiniBatch(Fastest):
     """A single mini-batch: a step of training, and a pass forward and back that gives every a, z, δ and gradient."""
 
     params = (["2-8-1 batch 1 float32 relu", "64-100-10 batch 200 float32 relu", "784-512-512-10 batch 256 float32 relu"],)
     param_names = ("net",)
-    rounds, repeat, warmup_time = 2, (3, 40, 0.5), 0.1
-    calls = 10
-
-    @staticmethod
-    def timer():
-        """Seconds, for one call of ten: asv times a single run where there is a setup."""
-        return time.perf_counter() / MiniBatch.calls
 
     def setup(self, label):
-        if hasattr(self, "mlp"):
+        if hasattr(self, "step"):
             return
         row = BY_LABEL[label]
-        self.mlp, (self.X, self.T), self.optimizer = net(row), data(row, n_samples=row[1]), bp.Adam()
-        self.time_step(label)
-        self.time_backprop(label)
+        mlp, (X, T), optimizer = net(row), data(row, n_samples=row[1]), bp.Adam()
+        self.step = lambda: mlp.fit(X, T, epochs=1, batch_size=len(X), optimizer=optimizer)
+        self.backprop = lambda: mlp.backprop(X, T)
+        self.step()
+        self.backprop()
 
     def time_step(self, label):
-        for _ in range(self.calls):
-            self.mlp.fit(self.X, self.T, epochs=1, batch_size=len(self.X), optimizer=self.optimizer)
+        self.run(self.step, calls=5)
 
     def time_backprop(self, label):
-        for _ in range(self.calls):
-            self.mlp.backprop(self.X, self.T)
+        self.run(self.backprop, calls=5)
 
 
 class Convergence:
