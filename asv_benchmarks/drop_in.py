@@ -1,14 +1,10 @@
-"""The estimators beside scikit-learn's own, interleaved in one run: the table of docs/coming-from-scikit-learn.md.
-
-    python asv_benchmarks/drop_in.py
-    python asv_benchmarks/drop_in.py --rounds 3 --only digits
+"""The estimators beside scikit-learn's own: what is timed, and the memory that a fit takes.
 
 Both have the same data, parameters and seed, and have been run before they are timed; every fit has a fixed number of epochs,
-else the default settings.  They take turns, with a pause in which the threads of BLAS, which wait spinning, fall asleep.  Told
-are the median over the rounds of the ratio of two times of one round, in brackets the quartiles, and the median times.
+else the default settings.  `python -m asv_benchmarks.peers --parts drop_in memory` measures them.
 """
 
-import argparse
+import gc
 import subprocess
 import sys
 import time
@@ -17,13 +13,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import sklearn.neural_network as original
 from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV
 
 import bpkernel as bp
+from bpkernel.bench import PAUSE
 
-PAUSE = 0.3  # seconds; at 0.03 the spinning threads of OpenBLAS still took a third of what came after
 LONG = {"tol": 0.0, "n_iter_no_change": 10**6, "random_state": 0}  # as many epochs as are asked for
 
 
@@ -52,6 +49,12 @@ def cases() -> Iterator[tuple[str, int, Callable[[Any], Callable[[], Any]]]]:
             fit(narrow, dtype, "MLPRegressor", hidden_layer_sizes=(64, 64), max_iter=50),
         )
         yield f"fit, digits, lbfgs, 100 iterations, {dtype}", 1, fit(digits, dtype, solver="lbfgs", max_iter=100)
+    sparse = scipy.sparse.random(2000, 2000, density=0.02, format="csr", random_state=0), rng.integers(0, 5, 2000)
+    yield (
+        "fit, sparse, 2 % of 2000 columns, float64",
+        1,
+        lambda module: lambda: module.MLPClassifier(**LONG, max_iter=5).fit(*sparse),
+    )
     yield "fit, digits, early stopping, float64", 1, fit(digits, "float64", early_stopping=True, max_iter=100)
     X, y = rng.normal(size=(10, 20)), rng.normal(size=10)
 
@@ -89,9 +92,21 @@ def seconds(call: Callable[[], Any], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def told(value: float) -> str:
-    """A time in a fitting unit."""
-    return f"{value * 1e6:.0f} µs" if value < 1e-3 else f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
+def records(most: int) -> Iterator[list[dict[str, Any]]]:
+    """Every case, in turn with both, round after round."""
+    for name, calls, make in cases():
+        print(name, file=sys.stderr, flush=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimators = {"bpkernel": make(bp), "scikit-learn": make(original)}
+            for call in estimators.values():
+                call()
+            gc.collect()
+            yield [
+                {"case": name, "library": library, "round": i, "seconds": f"{seconds(call, calls):.5g}"}
+                for i in range(min(7, most))
+                for library, call in estimators.items()
+            ]
 
 
 FIT = """
@@ -105,41 +120,15 @@ y = np.arange(200_000) % 10
 gc.collect()
 before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
 MLPClassifier(max_iter=2, random_state=0).fit(X, y)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024 / 1e6
 print(peak - before, peak)
-"""  # a small fit first, so that all is imported and compiled
+"""  # a small fit first, so that all is imported and compiled; getrusage's maximum begins with the parent's
 
 
-def peak_memory(module: str) -> tuple[float, float]:
+def memory(most: int) -> Iterator[list[dict[str, Any]]]:
     """MB that the process of a fit of 200,000 × 100 float32 grows by at most, beyond its data and imports, and in all."""
-    run = subprocess.run([sys.executable, "-c", FIT.format(module=module)], capture_output=True, text=True, check=True)
-    grown, total = run.stdout.split()
-    return float(grown), float(total)
-
-
-def main() -> None:
-    """Print the table, in Markdown."""
-    warnings.simplefilter("ignore")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", default="", help="a part of a name")
-    options = parser.parse_args()
-    print("| | times scikit-learn | bpkernel | scikit-learn |\n| --- | ---: | ---: | ---: |")
-    for name, calls, make in cases():
-        if options.only not in name:
-            continue
-        mine, theirs = make(bp), make(original)
-        for call in (mine, theirs):
-            call()
-        times = np.array([[seconds(call, calls) for call in (mine, theirs)] for _ in range(options.rounds)])
-        low, median, high = np.quantile(times[:, 1] / times[:, 0], [0.25, 0.5, 0.75])
-        ours, other = np.median(times, axis=0)
-        print(f"| {name} | {median:.1f} ({low:.1f}-{high:.1f}) | {told(ours)} | {told(other)} |", flush=True)
-    if options.only in "peak memory":
-        (grown, total), (grown_other, total_other) = peak_memory("bpkernel"), peak_memory("sklearn.neural_network")
-        print(f"| peak memory, fit of 200,000 × 100 float32 | | {grown:.0f} MB more | {grown_other:.0f} MB more |")
-        print(f"| the same, the whole process, with its imports | | {total:.0f} MB | {total_other:.0f} MB |")
-
-
-if __name__ == "__main__":
-    main()
+    for library, module in (("bpkernel", "bpkernel"), ("scikit-learn", "sklearn.neural_network")):
+        for i in range(min(3, most)):
+            run = subprocess.run([sys.executable, "-c", FIT.format(module=module)], capture_output=True, text=True, check=True)
+            grown, total = run.stdout.split()
+            yield [{"library": library, "round": i, "grown_mb": f"{float(grown):.1f}", "process_mb": f"{float(total):.1f}"}]

@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 import bpkernel
+from bpkernel import bench as benchmark
 from bpkernel import checking, experiment, tables
 from bpkernel.activations import HIDDEN
 from bpkernel.compiler import CACHE_FOLDER
+from bpkernel.trainers import Case
 from bpkernel.warmup import warm_up
 
 app = typer.Typer(
@@ -42,14 +44,14 @@ def main(
     pass
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def _sizes(text: str, option: str = "--hidden") -> tuple[int, ...]:
     try:
         sizes = tuple(int(size) for size in text.split(",")) if text.strip() else ()
     except ValueError:
         sizes = (0,)
     if any(size < 1 for size in sizes):
         raise typer.BadParameter(
-            f"sizes are whole numbers of at least 1 with commas between, such as 100,50; got {text!r}", param_hint="--hidden"
+            f"sizes are whole numbers of at least 1 with commas between, such as 100,50; got {text!r}", param_hint=option
         )
     return sizes
 
@@ -264,6 +266,45 @@ def warmup(
                 status.update(f"compiled {real} {name}")
     kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "not kept, as BPKERNEL_CACHE_DIR is empty"
     out.print(f"compiled in {time.perf_counter() - start:.1f} s, {kept}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def bench(
+    net: Annotated[list[str] | None, typer.Option(help="Units of all layers, such as 64,100,10; may be repeated.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a mini-batch, for each --net.")] = 200,
+    dtype: Annotated[str, _choice(*checking.DTYPES, help="Of each --net.")] = "float32",
+    seconds: Annotated[float, typer.Option(min=1, help="About how long to measure, beside the first compilation.")] = 60,
+    output: Annotated[Path | None, typer.Option(help="A CSV file to write, with the time of every round.")] = None,
+) -> None:
+    """Train nets with bpkernel and with what else is installed, in turn, and show who is how fast.
+
+    The others are scikit-learn, PyTorch (eager) and JAX; all run on the same number of threads.  times: how many times as
+    fast bpkernel is, the median of several rounds and, in brackets, its quartiles.
+
+    Example: `bpkernel bench --net 64,100,10 --batch-size 32`
+    """
+    cases: list[Case] = []
+    for text in net or []:
+        sizes = _sizes(text, "--net")
+        if len(sizes) < 3:
+            raise typer.BadParameter(f"a net to time has at least three layers; got {text!r}", param_hint="--net")
+        cases.append(Case(sizes, batch_size, dtype, "classes" if sizes[-1] > 1 else "numbers"))
+    if output:
+        if output.is_dir():
+            raise typer.BadParameter(f"{output} is a folder; name a file to write", param_hint="--output")
+        _folder(output.parent)
+    out.print("training, samples a second: longer is faster", ", ".join(map(" ".join, benchmark.machine().items())), sep="\n")
+    records = []
+    with out.status("compiling") as status:
+        try:
+            for case, timing in benchmark.bench(cases or benchmark.CASES, seconds, status.update):
+                records += benchmark.rounds_of(case, timing)
+                out.print(benchmark.picture(case, timing))
+        except KeyboardInterrupt:
+            out.print("[yellow]interrupted[/yellow]: the nets above are measured")
+    if output and records:
+        bpkernel.persistence.write_atomically(output, benchmark.as_csv(records))
+        out.print(f"every round is in {output}", markup=False, soft_wrap=True)
 
 
 def run() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 import bpkernel as bp
-from bpkernel import checking, command_line, experiment, tables
+from bpkernel import bench, checking, command_line, experiment, tables
 
 
 @pytest.fixture
@@ -277,3 +277,34 @@ for hidden in ("identity", "logistic", "tanh", "relu"):
 """
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=300)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")} == kept
+
+
+def test_bench_shows_every_trainer_and_writes_every_round(call, monkeypatch):
+    monkeypatch.setattr(bench, "installed", lambda: ["bpkernel", "scikit-learn"])
+    monkeypatch.setattr(bench, "PAUSE", 0.01)
+    monkeypatch.setattr(bench, "TURN", 0.01)
+    status, out, _ = call(
+        "bench", "--net", "3,5,2", "--net", "4,3,1", "--batch-size", 16, "--seconds", 1, "--output", "a/b.csv"
+    )
+    assert status == 0
+    for words in ("3-5-2, batch 16, f32, relu", "4-3-1, batch 16", "scikit-learn", "█", "times"):
+        assert words in out
+    rounds = pd.read_csv("a/b.csv")
+    assert (rounds.groupby(["net", "trainer"])["round"].nunique() >= 3).sum() == 4
+    assert (rounds[["us_per_sample", "peak_gflops"]] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--net", "3,2"], "at least three layers; got '3,2'"),
+        (["--net", "3,x,2"], "whole numbers of at least 1"),
+        (["--dtype", "float16"], "'float16' is not one of float32, float64"),
+        (["--output", "."], "is a folder; name a file"),
+        (["--batch-size", "0"], "--batch-size"),
+    ],
+)
+def test_bench_refuses_in_words(call, arguments, words):
+    status, _, err = call("bench", *arguments)
+    assert status == 2
+    assert words in err

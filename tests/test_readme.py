@@ -53,17 +53,10 @@ def test_the_python_of_the_page_for_users_of_scikit_learn_runs(capsys):
     assert float(capsys.readouterr().out.split()[0]) > 0.95
     assert (names["MLPClassifier"], names["MLPRegressor"]) == (bpkernel.MLPClassifier, bpkernel.MLPRegressor)
     assert sklearn.neural_network.MLPClassifier is not bpkernel.MLPClassifier
-    for target in re.findall(r"\]\(([^)#]+)\)", page):
-        assert (ROOT / "docs" / target).exists()
 
 
 def test_the_readme_names_every_file():
     assert set(re.findall(r"`(\w+\.py)`", README)) == {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
-
-
-def test_the_links_of_the_readme_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
 def test_the_commands_of_the_readme_are_those_of_the_project():

@@ -1,0 +1,57 @@
+"""The published record of asv in a page: what `asv run` measured of chosen commits, as a CSV file of the performance record.
+
+    cd asv_benchmarks && asv run HASHFILE:commits.txt && cd ..      # what takes its time: some minutes a commit
+    python -m asv_benchmarks.history && python -m asv_benchmarks.report
+
+`asv publish` makes of the same results a web site with every benchmark.
+"""
+
+import ast
+import json
+import math
+import subprocess
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from asv_benchmarks.report import RECORD, ROOT
+from bpkernel.bench import as_csv
+from bpkernel.persistence import write_atomically
+
+RESULTS = ROOT / "asv_benchmarks" / "results"
+SHOWN = {"training.Epoch.time_epoch", "estimators.BesideScikitLearn.track_ratio", "rates.BesideReference.track_ratio"}
+
+
+def git(*arguments: str) -> str:
+    """What git says of this repository."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def records() -> Iterator[dict[str, Any]]:
+    """A record for each commit, number of threads, benchmark and parameter that has a value."""
+    for path in sorted(RESULTS.glob("*/*-*.json")):
+        run = json.loads(path.read_text())
+        subject, date = git("show", "--no-patch", "--format=%s%n%cI", run["commit_hash"]).splitlines()
+        for benchmark in sorted(SHOWN & set(run["results"])):
+            values, parameters = run["results"][benchmark][:2]
+            names = [", ".join(map(str, map(ast.literal_eval, of))) for of in product(*parameters)]
+            for name, value in zip(names, values or [], strict=False):
+                if value is not None and not math.isnan(value):
+                    yield {
+                        "date": date,
+                        "commit": run["commit_hash"][:8],
+                        "subject": subject,
+                        "threads": run["env_vars"]["NUMBA_NUM_THREADS"],
+                        "benchmark": benchmark,
+                        "parameter": name,
+                        "value": f"{value:.5g}",
+                    }
+
+
+def main() -> None:
+    """Write `history.csv`, oldest commit first."""
+    write_atomically(RECORD / "history.csv", as_csv(sorted(records(), key=lambda record: record["date"])))
+
+
+if __name__ == "__main__":
+    main()

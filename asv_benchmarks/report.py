@@ -1,0 +1,307 @@
+"""From the CSV files of `asv_benchmarks.peers`: tables, the numbers that the documentation quotes, and a report.
+
+    python -m asv_benchmarks.report      # fill the record in docs/performance into README.md and docs/*.md
+
+In a page, what stands between `<!-- table: NAME -->` and `<!-- end -->` is a table, and what stands between
+`<!--=NAME-->` and `<!--/-->` a number: they are written by this, never by hand, and a test compares them.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from asv_benchmarks import pictures
+from bpkernel.bench import spread
+from bpkernel.persistence import write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "docs" / "performance"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+LIBXSMM = {  # shares of its peak that LIBXSMM-DNN, hand-tuned C, reached: 184, 139 and 118 of 226 GFLOP/s, measured elsewhere
+    "1024-1024-1024-1024, batch 256, f32, relu": 184 / 226,
+    "512-512-512-512, batch 256, f32, relu": 139 / 226,
+    "64-128-64, batch 192, f32, relu": 118 / 226,
+}
+
+
+def read(folder: Path) -> dict[str, pd.DataFrame]:
+    """The measurements of a folder, by part."""
+    parts = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    for name, frame in parts.items():
+        frame.attrs["sha256"] = hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
+    return parts
+
+
+def each(frame: pd.DataFrame, by: str | list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Groups in the order of the file."""
+    return iter(frame.groupby(by, sort=False))
+
+
+def rounds(frame: pd.DataFrame, who: str, value: str) -> dict[str, np.ndarray]:
+    """The value of every round, for each trainer."""
+    return {name: some.sort_values("round")[value].to_numpy() for name, some in each(frame, who)}
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def told(seconds: float) -> str:
+    """A time in a fitting unit, three digits or so."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds / size < 1000 else f"{seconds / size:,.0f} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def ratios_of(frame: pd.DataFrame, value: str, who: str = "trainer", ours: str = "bpkernel") -> dict[str, np.ndarray]:
+    """How many times as long each other one takes, round by round."""
+    times = rounds(frame, who, value)
+    return {name: other / times[ours] for name, other in times.items() if name != ours}
+
+
+def share_of_peak(frame: pd.DataFrame) -> np.ndarray:
+    """Of bpkernel, round by round."""
+    ours = frame[frame["trainer"] == "bpkernel"]
+    return (1e-3 * ours["flops_per_sample"] / ours["us_per_sample"] / ours["peak_gflops"]).to_numpy()
+
+
+def machine(frame: pd.DataFrame) -> str:
+    """A line for each fact."""
+    return markdown(["", ""], [[what, value] for what, value in zip(frame["what"], frame["is"], strict=True)]).replace(
+        "---:", "---"
+    )
+
+
+def peers(frame: pd.DataFrame) -> str:
+    """Nets down, trainers across."""
+    others = [name for name in frame["trainer"].unique() if name != "bpkernel"]
+    rows = []
+    for net, some in each(frame, "net"):
+        rate = 1e6 / np.median(rounds(some, "trainer", "us_per_sample")["bpkernel"])
+        ratios = ratios_of(some, "us_per_sample")
+        rows.append([net, f"{rate:,.0f}", f"{np.median(share_of_peak(some)):.0%}", *(spread(ratios[name]) for name in others)])
+    return markdown(["net", "samples/s", "share of peak", *(f"times {name}" for name in others)], rows)
+
+
+def libxsmm(frame: pd.DataFrame) -> str:
+    """The share of peak beside what is known of LIBXSMM-DNN."""
+    rows = []
+    for net, some in each(frame, "net"):
+        rate = 1e-3 * some["flops_per_sample"] / some["us_per_sample"]
+        rows.append([net, f"{rate.median():.0f}", spread(100 * share_of_peak(some), 0), f"{100 * LIBXSMM[net]:.0f}"])
+    return markdown(["net, SGD", "GFLOP/s", "% of peak", "LIBXSMM-DNN, % of peak"], rows)
+
+
+def threads(frame: pd.DataFrame) -> str:
+    """All threads beside one."""
+    n = str(frame["trainer"].astype(int).max())
+    frame = frame.assign(trainer=frame["trainer"].astype(str))
+    rows = [[net, spread(ratios_of(some, "us_per_sample", ours=n)["1"], 2)] for net, some in each(frame, "net")]
+    return markdown(["net", f"{n} threads over 1"], rows)
+
+
+def growth(frame: pd.DataFrame) -> str:
+    """Time of bpkernel's step over the number of weights and the batch, and how many times as long the peers take."""
+    frame = frame[frame["what"] == "step"]
+    others = [name for name in frame["trainer"].unique() if name != "bpkernel"]
+    rows = []
+    for (net, weights), some in each(frame, ["net", "weights"]):
+        ours = rounds(some, "trainer", "us_per_sample")["bpkernel"]
+        ps, step = 1e6 * ours / weights, 1e-6 * float(np.median(ours)) * some["batch"].iloc[0]
+        ratios = ratios_of(some, "us_per_sample")
+        each_weight = spread(ps, 0 if np.median(ps) >= 100 else 1)
+        rows.append([net, f"{weights:,}", told(step), each_weight, *(spread(ratios[name]) for name in others)])
+    return markdown(["net", "weights", "a step", "ps a weight and sample", *(f"times {name}" for name in others)], rows)
+
+
+def backward(frame: pd.DataFrame) -> str:
+    """The way back and the optimizer's step, in passes forward."""
+    frame = frame[frame["axis"] == "weights"]
+    names = list(frame["trainer"].unique())
+    rows = []
+    for weights, some in each(frame, "weights"):
+        row = [f"{weights:,}"]
+        for name in names:
+            steps = rounds(some[some["trainer"] == name], "what", "us_per_sample")
+            row.append(spread(steps["step"] / steps["forward"] - 1))
+        rows.append(row)
+    return markdown(["weights", *names], rows)
+
+
+def differences(frame: pd.DataFrame) -> str:
+    """Back-propagation beside central differences."""
+    rows = []
+    for weights, some in each(frame, "weights"):
+        times = rounds(some, "method", "us")
+        ratio = times["central differences"] / times["back-propagation"]
+        medians = [told(1e-6 * float(np.median(t))) for t in times.values()]
+        rows.append([f"{weights:,}", *medians, spread(ratio, 0), f"{some['largest_error'].max():.0e}"])
+    return markdown(["weights", *frame["method"].unique(), "times", "largest difference"], rows)
+
+
+def one_row(frame: pd.DataFrame) -> str:
+    """Microseconds a call."""
+    return markdown(["one row, 30-64-64-1", "µs"], [[name, spread(us)] for name, us in rounds(frame, "trainer", "us").items()])
+
+
+def first_fit(frame: pd.DataFrame) -> str:
+    """Seconds of what happens once."""
+    rows = []
+    for (what, dtype, cache), some in each(frame, ["what", "dtype", "cache"]):
+        if what == "first fit" or (dtype, cache) == ("float32", "cached"):
+            rows.append([what if what == "import" else f"{what}, {dtype}, {cache}", spread(some["seconds"].to_numpy(), 2)])
+    return markdown(["", "seconds"], rows)
+
+
+def functions(frame: pd.DataFrame) -> str:
+    """Nanoseconds a number."""
+    rows = []
+    for (name, dtype), some in each(frame, ["function", "dtype"]):
+        rows.append([f"{name}, {dtype}", *(spread(ns, 2) for ns in rounds(some, "library", "ns").values())])
+    return markdown(["nanoseconds", *frame["library"].unique()], rows)
+
+
+def drop_in(frame: pd.DataFrame) -> str:
+    """The estimators beside scikit-learn's own."""
+    rows = []
+    for case, some in each(frame, "case"):
+        times = rounds(some, "library", "seconds")
+        rows.append(
+            [case, spread(times["scikit-learn"] / times["bpkernel"]), *(told(float(np.median(t))) for t in times.values())]
+        )
+    return markdown(["", "times scikit-learn", "bpkernel", "scikit-learn"], rows)
+
+
+def memory(frame: pd.DataFrame) -> str:
+    """Peak memory of a fit."""
+    rows = []
+    for label, column in (("what the fit adds", "grown_mb"), ("the whole process, with its imports", "process_mb")):
+        rows.append([label, *(f"{np.median(mb):.0f} MB" for mb in rounds(frame, "library", column).values())])
+    return markdown(["fit of 200,000 × 100 float32", *frame["library"].unique()], rows)
+
+
+def history(frame: pd.DataFrame) -> str:
+    """The time of an epoch, commit after commit."""
+    nets = [net for net in pictures.SHOWN if net in set(frame["parameter"])]
+    rows = []
+    for (commit, subject), some in each(frame, ["commit", "subject"]):
+        seconds = some[some["benchmark"] == "training.Epoch.time_epoch"].set_index("parameter")["value"]
+        ratio = some[some["benchmark"] == "estimators.BesideScikitLearn.track_ratio"].set_index("parameter")["value"]
+        times = [told(seconds[net]) if net in seconds else "" for net in nets]
+        rows.append([f"{commit} {subject}", *times, f"{ratio['float32']:.1f}" if "float32" in ratio else ""])
+    header = [net.removesuffix(" relu") for net in nets]
+    return markdown(["commit", *header, "digits, times scikit-learn"], rows)
+
+
+# table: the part it is made of, its maker, and its heading in the report
+TABLES: dict[str, tuple[str, Callable[[pd.DataFrame], str], str]] = {
+    "machine": ("machine", machine, "The machine"),
+    "peers": ("peers", peers, "Training beside the peers"),
+    "libxsmm": ("libxsmm", libxsmm, "Beside LIBXSMM-DNN"),
+    "threads": ("threads", threads, "Threads"),
+    "growth": ("growth", growth, "Cost over weights and batch"),
+    "backward": ("growth", backward, "Backward over forward"),
+    "differences": ("differences", differences, "Back-propagation beside central differences"),
+    "one_row": ("one_row", one_row, "Predicting one row"),
+    "first_fit": ("first_fit", first_fit, "Import, and the first fit of a process"),
+    "functions": ("functions", functions, "exp and tanh"),
+    "drop_in": ("drop_in", drop_in, "The estimators"),
+    "memory": ("memory", memory, "Memory"),
+    "history": ("history", history, "An epoch, commit after commit"),
+}
+
+
+def tables(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Those that there are measurements for."""
+    return {name: make(parts[part]) for name, (part, make, _) in TABLES.items() if part in parts}
+
+
+def numbers(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What the prose of the documentation quotes."""
+    quoted = again(parts["peers"], parts["again"])
+    best, by_trainer = [], {}
+    for _, some in each(parts["peers"], "net"):
+        medians = {name: float(np.median(ratio)) for name, ratio in ratios_of(some, "us_per_sample").items()}
+        best.append(min(medians.values()))
+        for name, ratio in medians.items():
+            by_trainer.setdefault(name, []).append(ratio)
+    quoted["least"] = f"{min(best):.1f}"
+    quoted["mean"] = f"{np.exp(np.mean(np.log(best))):.1f}"
+    for name, ratios in by_trainer.items():
+        quoted[f"mean {name}"] = f"{np.exp(np.mean(np.log(ratios))):.1f}"
+        for which, ratio in (("least", min(ratios)), ("most", max(ratios))):
+            quoted[f"{which} {name}"] = f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
+    steps = parts["growth"][parts["growth"]["what"] == "step"]
+    widest = ratios_of(steps[steps["weights"] == steps["weights"].max()], "us_per_sample")
+    quoted |= {f"widest {name}": f"{np.median(ratio):.1f}" for name, ratio in widest.items()}
+    fits = parts["first_fit"]
+    for what, cache in (("first fit", "cold"), ("first fit", "cached"), ("import", "cached")):
+        some = fits[(fits["what"] == what) & (fits["cache"] == cache)]["seconds"].median()
+        quoted[f"{what} {cache}"] = f"{some:.0f}" if some > 2 else f"{some:.1f}"
+    single = parts["functions"][parts["functions"]["dtype"] == "float32"]
+    for (name, library), some in each(single, ["function", "library"]):
+        quoted[f"{name} {library}"] = f"{some['ns'].median():.2g}"
+    whole = {name: float(np.median(mb)) for name, mb in rounds(parts["memory"], "library", "process_mb").items()}
+    quoted["extra MB"] = f"{whole['bpkernel'] - whole['scikit-learn']:.0f}"
+    return quoted
+
+
+def again(record: pd.DataFrame, later: pd.DataFrame) -> dict[str, str]:
+    """How well another run of the command, later, agrees with the record."""
+    within, differences = [], []
+    for (_, some), (_, same) in zip(each(record, "net"), each(later, "net"), strict=True):
+        first, second = ratios_of(some, "us_per_sample"), ratios_of(same, "us_per_sample")
+        for name, ratio in first.items():
+            median = np.median(second[name])
+            within.append(ratio.min() <= median <= ratio.max())
+            differences.append(abs(median / np.median(ratio) - 1))
+    return {
+        "again within": f"{sum(within)} of {len(within)}",
+        "again difference": f"{np.median(differences):.0%}",
+        "again largest": f"{max(differences):.0%}",
+    }
+
+
+def fill(page: str, tables: dict[str, str], numbers: dict[str, str]) -> str:
+    """A page with its tables and numbers as they were measured."""
+
+    def table(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{tables[found[2]]}\n{found[3]}"
+
+    def number(found: re.Match[str]) -> str:
+        return f"{found[1]}{numbers[found[2]]}{found[3]}"
+
+    page = re.sub(r"(<!-- table: (\w+) -->).*?(<!-- end -->)", table, page, flags=re.DOTALL)
+    return re.sub(r"(<!--=([^>]*)-->).*?(<!--/-->)", number, page)
+
+
+def write(folder: Path) -> None:
+    """Write `report.md` and the pictures of a folder's measurements into it."""
+    parts = read(folder)
+    lines = ["# Measured by `python -m asv_benchmarks.peers`"]
+    drawn = pictures.draw(parts)
+    for name, text in tables(parts).items():
+        lines += [f"## {TABLES[name][2]}", text]
+        lines += [f"![{pictures.PICTURES[name].words}]({name}.svg)"] if name in drawn else []
+    for name, svg in drawn.items():
+        write_atomically(folder / f"{name}.svg", svg)
+    write_atomically(folder / "report.md", ("\n\n".join(lines) + "\n").encode())
+
+
+def main() -> None:
+    """Draw the project's own record anew and fill it into the pages."""
+    write(RECORD)
+    parts = read(RECORD)
+    for path in PAGES:
+        write_atomically(path, fill(path.read_text(), tables(parts), numbers(parts)).encode())
+
+
+if __name__ == "__main__":
+    main()
