@@ -1,6 +1,6 @@
 """The published record of asv in a page: what `asv run` measured of chosen commits, as a CSV file of the performance record.
 
-    cd asv_benchmarks && asv run HASHFILE:commits.txt && cd ..      # what takes its time: some minutes a commit
+    cd asv_benchmarks && asv run --interleave-rounds HASHFILE:commits.txt && cd ..    # some minutes a commit
     python -m asv_benchmarks.history && python -m asv_benchmarks.report
 
 `asv publish` makes of the same results a web site with every benchmark.
@@ -18,7 +18,8 @@ from asv_benchmarks.report import RECORD, ROOT
 from bpkernel.bench import as_csv
 from bpkernel.persistence import write_atomically
 
-RESULTS = ROOT / "asv_benchmarks" / "results"
+RESULTS = ROOT / "asv_benchmarks" / "results" / "zen4-2-processors"  # one machine's
+THREADS = "2"
 SHOWN = {"training.Epoch.time_epoch", "estimators.BesideScikitLearn.track_ratio", "rates.BesideReference.track_ratio"}
 
 
@@ -28,23 +29,28 @@ def git(*arguments: str) -> str:
 
 
 def records() -> Iterator[dict[str, Any]]:
-    """A record for each commit, number of threads, benchmark and parameter that has a value."""
-    for path in sorted(RESULTS.glob("*/*-*.json")):
+    """A record for each commit, benchmark and parameter that has a value; of times, with quartiles."""
+    for path in sorted(RESULTS.glob("*-*.json")):
         run = json.loads(path.read_text())
+        if run["env_vars"]["NUMBA_NUM_THREADS"] != THREADS:
+            continue
         subject, date = git("show", "--no-patch", "--format=%s%n%cI", run["commit_hash"]).splitlines()
         for benchmark in sorted(SHOWN & set(run["results"])):
-            values, parameters = run["results"][benchmark][:2]
-            names = [", ".join(map(str, map(ast.literal_eval, of))) for of in product(*parameters)]
-            for name, value in zip(names, values or [], strict=False):
+            result = dict(zip(run["result_columns"], run["results"][benchmark], strict=False))
+            values = result["result"] or []
+            low, high = (result.get(f"stats_q_{percent}") or values for percent in (25, 75))
+            names = [", ".join(map(str, map(ast.literal_eval, of))) for of in product(*result["params"])]
+            for name, value, *quartiles in zip(names, values, low, high, strict=False):
                 if value is not None and not math.isnan(value):
                     yield {
                         "date": date,
                         "commit": run["commit_hash"][:8],
                         "subject": subject,
-                        "threads": run["env_vars"]["NUMBA_NUM_THREADS"],
                         "benchmark": benchmark,
                         "parameter": name,
                         "value": f"{value:.5g}",
+                        "low": f"{quartiles[0]:.5g}",
+                        "high": f"{quartiles[1]:.5g}",
                     }
 
 
