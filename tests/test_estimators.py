@@ -416,6 +416,15 @@ def test_several_threads_train_one_net_without_end_or_hang():
     assert estimator._optimizer.t == 16 * 9
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to Ctrl-C: it has none in a process that a shell began in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_training_with_a_warning_as_in_scikit_learn():
     for module in (original, bp):
         estimator = module.MLPClassifier(hidden_layer_sizes=(300,), max_iter=10**6, tol=0, n_iter_no_change=10**6)
@@ -432,6 +441,7 @@ def test_ctrl_c_ends_training_with_a_warning_as_in_scikit_learn():
         assert estimator.score(*DIGITS) > 0.9
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_raised_under_lbfgs_and_the_weights_are_those_of_the_last_evaluation():
     scores = []
     for kind in (original.MLPClassifier, bp.MLPClassifier):
