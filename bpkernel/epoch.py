@@ -28,13 +28,15 @@ from bpkernel.tiles import ROWS, line, row_of, rows_from
 
 BLOCK_TILES = 43  # tiles of samples in a block, at most
 SHARES = 2  # blocks of samples for each thread: fewer do not let one help another out, more read the weights more often
+WORTH_SHARING = 2  # tiles of samples in such a block, at least; in blocks of one, 10⁷ weights took 1.2 times as long
 
 
 @kernel
 def n_blocks(n_samples: int, n_threads: int) -> int:
     """The blocks of samples in a batch."""
     n_tiles = (n_samples + ROWS - 1) // ROWS
-    shares = min(n_tiles, SHARES * n_threads) if n_threads > 1 else 1
+    shares = SHARES if n_tiles >= SHARES * WORTH_SHARING * n_threads else 1
+    shares = min(n_tiles, shares * n_threads) if n_threads > 1 else 1
     return max(shares, (n_tiles + BLOCK_TILES - 1) // BLOCK_TILES)
 
 

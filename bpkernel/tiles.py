@@ -6,6 +6,7 @@ A tile is `rows` × `vectors` registers.  Its verbs keep it in registers while t
     t = add_outer(t, z, n, last, i, w, j)     t[r, v] += z[n + r, i] * w[i, j + v]     rows of the tile are rows of z
     t = add_outer_t(t, z, n, i, last, w, j)   t[r, v] += z[n, i + r] * w[n, j + v]     rows of the tile are columns of z
     store(t, out, n, last, j)                 out[n + r, j + v] = t[r, v]
+    prefetch(w, i, j)                         ask for the cache line of w[i, j], without waiting for it
     transpose_8(w, i, j, out, first)          out[j + c, first + r] = w[i + r, j + c], of 8 by 8 numbers
 
 Here v counts single numbers, `rows` by `vectors * lanes(out)` in all.  A tile that sticks out of its matrix at the
@@ -159,6 +160,21 @@ def store(typing_context: Any, tile: Any, out: Any, n: Any, last: Any, j: Any) -
         return context.get_dummy_value()
 
     return types.none(tile, out, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def prefetch(typing_context: Any, w: Any, i: Any, j: Any) -> Any:
+    """Ask for the cache line of w[i, j], without waiting for it, into the second-level cache; it may lie outside of w."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        address = builder.bitcast(_address(context, builder, w, *values), ir.IntType(8).as_pointer())
+        read, second_level, data = (ir.Constant(ir.IntType(32), flag) for flag in (0, 2, 1))
+        function = ir.FunctionType(ir.VoidType(), [address.type] + [read.type] * 3)
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [address.type], function)
+        builder.call(ask, [address, read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.none(w, types.intp, types.intp), generate
 
 
 @intrinsic

@@ -81,6 +81,18 @@ def test_other_machines_have_other_tiles_and_the_same_sums(features, vector):
     assert float(found[4]) == pytest.approx(here["result"][3], rel=1e-4)
 
 
+@kernel(entry=True)
+def ask(matrix, i, j):
+    tiles.prefetch(matrix, i, j)
+
+
+def test_what_is_asked_for_may_lie_anywhere_and_is_not_touched():
+    matrix = np.arange(20.0).reshape(4, 5)
+    for i, j in ((0, 0), (3, 4), (4, 5), (-1, -1), (1 << 40, 1 << 40)):
+        ask(matrix, i, j)
+    np.testing.assert_array_equal(matrix, np.arange(20.0).reshape(4, 5))
+
+
 # ------------------------------------------------------------------------------------------------------ the assembly
 
 FEATURES = llvmlite.binding.get_host_cpu_features()
@@ -135,6 +147,8 @@ def test_the_hot_loops_of_the_tiles_are_whole_vectors_without_spills(kind, vecto
         assert all(REGISTER in line and line.split()[0].endswith("pd" if dtype == "float64" else "ps") for line in fma)
         assert not [line for line in loop if REGISTER in line and "(%rsp" in line], "a register of the tile is on the stack"
         assert not [line for line in loop if line.startswith("call")]
+        if kind == "sums" and vectors == tiles.VECTORS and len(fma) % (tiles.ROWS * vectors) == 0:
+            assert any(line.startswith("prefetch") for line in loop)
     assert found >= 1
 
 
