@@ -1,6 +1,6 @@
 """The performance record: bpkernel beside scikit-learn, PyTorch (eager and compiled) and JAX, and its cost as nets grow.
 
-    python -m asv_benchmarks.peers                           # everything, in about half an hour, into runs/performance
+    python -m asv_benchmarks.peers                           # everything, some 45 minutes, into runs/performance
     python -m asv_benchmarks.peers --parts peers threads     # only these; the others' files stay as they are
     python -m asv_benchmarks.peers --output docs/performance && python -m asv_benchmarks.report    # the project's own
 

@@ -49,8 +49,8 @@ class Case(NamedTuple):
 
     @property
     def n_samples(self) -> int:
-        """Of the data: whole mini-batches, more of them where they are cheap."""
-        return min(max(int(2e8 / (self.flops * self.batch)), 8), 1000) * self.batch
+        """Of the data: whole mini-batches, 32 at least, so that what a call of `fit` costs once is spread, and at most 1000."""
+        return min(max(int(2e8 / (self.flops * self.batch)), 32), 1000) * self.batch
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Inputs (n_samples, n_in), and class indices (n_samples,) or targets (n_samples, n_out)."""
