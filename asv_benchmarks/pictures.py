@@ -134,6 +134,7 @@ SHOWN = {  # nets whose history is told
     "64-100-10 batch 200 float32 relu": {"color": "black", "linestyle": "-", "marker": "o", "linewidth": 2.2},
     "784-128-10 batch 128 float32 relu": {"color": "#0072b2", "linestyle": ":", "marker": "^", "linewidth": 1.8},
     "784-512-512-10 batch 256 float32 relu": {"color": "#009e73", "linestyle": (0, (7, 2)), "marker": "D"},
+    "1024-1024-1024-1024 batch 512 float32 relu": {"color": "#cc79a7", "linestyle": "-.", "marker": "v"},
 }
 
 
