@@ -1,7 +1,8 @@
 """The nets whose training is timed, by the suite and beside the peers: one table for both.
 
 A row is (layer sizes, samples in a mini-batch, dtype, kind of problem, hidden activation).  The kind "classes" is a
-softmax under cross-entropy, "numbers" the identity under squared error; the optimizer is Adam.
+softmax under cross-entropy, "numbers" the identity under squared error; the optimizer is Adam.  Flops, nets and data are
+made here again, not taken from `bpkernel.trainers.Case`, since the suite also runs on commits that are older than it.
 """
 
 from itertools import pairwise
