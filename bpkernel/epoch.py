@@ -121,13 +121,15 @@ def train_member(net: Any, step: Any, samples: Any, order: Any, w: Any, total: A
         end = (b // n_batches + 1) * n  # of this epoch
         start, stop = stop, min(stop + u.n_samples, end)
         blocks = n_chunks if n_chunks > 0 else n_blocks(stop - start, n_threads)
-        if n_chunks > 0:  # each thread has transposed weights of its own; one that comes late may read torn ones, and no task
-            for group in range(n_groups):
-                transpose_group(net, w, group, me)
+        stale = n_chunks > 0  # each thread then has transposed weights of its own, copied with its first task of the batch
         while True:
             k = claim(w.crew, me, 2 * b + 2, blocks)
             if k < 0:
                 break
+            if stale:
+                for group in range(n_groups):
+                    transpose_group(net, w, group, me)
+                stale = False
             first, last = block_start(k, stop - start, blocks), block_start(k + 1, stop - start, blocks)
             rows = line(order, start + first, start + last)
             forward_block(net, X, X_other, samples.sparse, rows, u, first)

@@ -6,7 +6,8 @@ import numba
 import numpy as np
 import pytest
 
-from bpkernel import crew
+import bpkernel as bp
+from bpkernel import crew, epoch, plan
 from bpkernel.compiler import kernel
 from bpkernel.threads import available, launch
 
@@ -77,3 +78,31 @@ def test_crews_side_by_side():
     for thread in threads:
         thread.join()
     assert not failed
+
+
+def test_a_thread_without_a_task_reads_no_weights(monkeypatch):
+    """Another thread may be updating them: a copy made then could be half old and half new."""
+    monkeypatch.setattr(plan, "WORTH_A_CHUNK", 20_000)
+    net = bp.MLP((5, 9, 7, 2), random_state=0)
+    network, n_samples = net._network, 64
+    work = plan.work(network.layout, n_samples, 2)
+    assert len(work.partial) > 1
+    samples = plan.samples(np.ones((n_samples, 5), np.float32), np.ones((n_samples, 2), np.float32), np.ones(n_samples, np.float32))
+    state = np.zeros((2, network.layout.n_params), np.float32)
+    step = plan.step(bp.SGD, bp.SGD().settings(net.dtype), state, np.zeros(1, np.int64))
+    available()
+    for late in (True, False):
+        work.crew[:] = (1 << 40 if late else 0, *[0] * (len(work.crew) - 1))  # tasks done: those of all stages
+        for thread in range(2):
+            work.crew[(thread + 1) * crew.SPACING] = 1 << 60 if late else 0  # tasks taken: likewise
+        run_member(network.compiled, step, samples, np.arange(n_samples), work, np.zeros((1, 3)), 1)
+        assert work.transposed[1].any() != late
+
+
+bind_train = crew.bound(epoch.train_member)
+
+
+@kernel(entry=True)
+def run_member(net, step, samples, order, w, total, me):
+    function, arguments = bind_train((net, step, samples, order, w, total))
+    crew._call(function, arguments, me)
