@@ -24,6 +24,7 @@ from bpkernel.passes import (
     square_group,
     transpose_group,
 )
+from bpkernel.plan import Sparse
 from bpkernel.tiles import ROWS, line, row_of, rows_from
 
 BLOCK_TILES = 43  # tiles of samples in a block, at most
@@ -86,6 +87,13 @@ def add_objective(error: float, c: Any, squares: Any, n_samples: int, total: Any
         for i in range(squares.size):
             sum_of_squares += squares[i]
         total[2] += 0.5 * c[COEFFICIENTS] * sum_of_squares * n_samples
+
+
+@kernel
+def sparse_from(sparse: Any, first: int) -> Any:
+    """The rows of sparse inputs from `first` on, or nothing where the inputs are dense."""
+    indptr = line(sparse.indptr, min(first, sparse.indptr.size), sparse.indptr.size)
+    return Sparse(indptr, sparse.indices, sparse.data, sparse.sums, sparse.gradient)
 
 
 # ------------------------------------------------------------------------------------------------- what each thread does
@@ -177,7 +185,7 @@ def infer_member(net: Any, samples: Any, start: int, u: Any, own_rows: Any, crew
         rows = line(own_rows, 0, stop - first)
         X = rows_from(samples.X, start + first, min(rows.size, samples.X.shape[0]), 0)
         X_other = rows_from(samples.X_other, start + first, min(rows.size, samples.X_other.shape[0]), 0)
-        forward_block(net, X, X_other, samples.sparse, rows, u, me * size)
+        forward_block(net, X, X_other, sparse_from(samples.sparse, start + first), rows, u, me * size)
         if e.size > 0:
             T = rows_from(samples.T, start + first, rows.size, 0)
             error_block(net, T, rows, u, me * size, line(e, first, stop))

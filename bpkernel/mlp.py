@@ -226,7 +226,7 @@ class MLP:
         work = plan.work(layout, n_samples, n_threads, keep_a=True)
         gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros((1, 3))
         step = plan.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
-        launch(n_threads, epoch.train, self._network.compiled, step, samples, np.arange(n_samples), work, total)
+        launch(n_threads, epoch.train, self._network.compiled, step, samples, np.arange(n_samples, dtype=np.int64), work, total)
         none, X = np.empty((n_samples, 0), self.dtype), np.concatenate([samples.X, samples.X_other]).astype(self.dtype)
         views = (layout.units(buffer, n_samples) for buffer in (work.units.a, work.units.z, work.units.delta))
         a, z, delta = (tuple(view.copy() for view in layer) for layer in views)

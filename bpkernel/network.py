@@ -71,7 +71,7 @@ class Inference:
         share = -(-n_samples // (epoch.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
         each = min(-(-share // ROWS) * ROWS, plan.PREDICTED_TOGETHER) if n_samples > 1 else 1
         self.units = plan.units(layout, each * self.n_threads)
-        self.own_rows, self.crew = np.arange(each), crew.state(self.n_threads)
+        self.own_rows, self.crew = np.arange(each, dtype=np.int64), crew.state(self.n_threads)
 
     def run(self, samples: plan.Samples, y: np.ndarray, e: np.ndarray) -> None:
         """Outputs y (n_samples, n_outputs) and errors E^n e (n_samples,), overwritten; either may have no rows."""

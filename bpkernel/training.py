@@ -38,13 +38,14 @@ class MiniBatches:
 
         total (1, 3) : the sums of `epoch.train`, added to.
         """
+        order = np.ascontiguousarray(order, np.int64)
         for part in self._pace.parts(order.size, self.batch_size):
             launch(self.n_threads, epoch.train, self.net, self.step, samples, order[part], self.work, total)
             yield part
 
     def run_epochs(self, samples: plan.Samples, orders: np.ndarray, total: np.ndarray) -> None:
         """See the samples in several orders (n_epochs, n), in one compiled call; total (n_epochs, 3): added to."""
-        launch(self.n_threads, epoch.train, self.net, self.step, samples, orders.ravel(), self.work, total)
+        launch(self.n_threads, epoch.train, self.net, self.step, samples, np.ascontiguousarray(orders, np.int64).ravel(), self.work, total)
 
 
 class Trainer:
