@@ -15,7 +15,7 @@ from numba import types
 
 from bpkernel.compiler import by_address
 from bpkernel.elementary import exp, logistic, tanh
-from bpkernel.tiles import vector
+from bpkernel.views import vector
 
 
 class Identity:

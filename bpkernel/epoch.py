@@ -25,7 +25,8 @@ from bpkernel.passes import (
     transpose_group,
 )
 from bpkernel.plan import Sparse
-from bpkernel.tiles import ROWS, line, row_of, rows_from
+from bpkernel.tiles import ROWS
+from bpkernel.views import line, row_of, rows_from
 
 BLOCK_TILES = 43  # tiles of samples in a block, at most
 SHARES = 2  # blocks of samples for each thread: fewer do not let one help another out, more read the weights more often

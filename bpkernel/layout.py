@@ -22,7 +22,8 @@ import numpy as np
 
 from bpkernel.activations import BY_NAME, address_of_g, address_of_pull_back
 from bpkernel.compiler import kernel
-from bpkernel.tiles import LINE, block
+from bpkernel.tiles import LINE
+from bpkernel.views import block
 
 PAGE = 4096  # a row length that is a multiple of it puts a whole column in a few cache sets
 

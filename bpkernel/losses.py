@@ -21,7 +21,7 @@ from numba import types
 from bpkernel.activations import ACTIVATIONS
 from bpkernel.compiler import by_address, kernel
 from bpkernel.elementary import exp
-from bpkernel.tiles import vector
+from bpkernel.views import vector
 
 
 @kernel

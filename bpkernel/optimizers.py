@@ -17,7 +17,7 @@ from numba import types
 
 from bpkernel.compiler import by_address
 from bpkernel.layout import Layout, aligned_zeros
-from bpkernel.tiles import vector
+from bpkernel.views import vector
 
 COEFFICIENTS = 6
 

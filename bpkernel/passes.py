@@ -15,7 +15,8 @@ from bpkernel.sums import (
     pre_activations,
     sums_of_sparse,
 )
-from bpkernel.tiles import block, line, row_of, rows_from, transpose_8
+from bpkernel.tiles import transpose_8
+from bpkernel.views import block, line, row_of, rows_from
 
 # ------------------------------------------------------------------------------------- the first stage: blocks of samples
 

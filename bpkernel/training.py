@@ -45,7 +45,16 @@ class MiniBatches:
 
     def run_epochs(self, samples: plan.Samples, orders: np.ndarray, total: np.ndarray) -> None:
         """See the samples in several orders (n_epochs, n), in one compiled call; total (n_epochs, 3): added to."""
-        launch(self.n_threads, epoch.train, self.net, self.step, samples, np.ascontiguousarray(orders, np.int64).ravel(), self.work, total)
+        launch(
+            self.n_threads,
+            epoch.train,
+            self.net,
+            self.step,
+            samples,
+            np.ascontiguousarray(orders, np.int64).ravel(),
+            self.work,
+            total,
+        )
 
 
 class Trainer:

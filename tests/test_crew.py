@@ -87,7 +87,9 @@ def test_a_thread_without_a_task_reads_no_weights(monkeypatch):
     network, n_samples = net._network, 64
     work = plan.work(network.layout, n_samples, 2)
     assert len(work.partial) > 1
-    samples = plan.samples(np.ones((n_samples, 5), np.float32), np.ones((n_samples, 2), np.float32), np.ones(n_samples, np.float32))
+    samples = plan.samples(
+        np.ones((n_samples, 5), np.float32), np.ones((n_samples, 2), np.float32), np.ones(n_samples, np.float32)
+    )
     state = np.zeros((2, network.layout.n_params), np.float32)
     step = plan.step(bp.SGD, bp.SGD().settings(net.dtype), state, np.zeros(1, np.int64))
     available()

@@ -6,7 +6,8 @@ import pytest
 from bpkernel import activations, losses, sums
 from bpkernel.compiler import kernel
 from bpkernel.layout import aligned_zeros, padded
-from bpkernel.tiles import LINE, flat, rows_from
+from bpkernel.tiles import LINE
+from bpkernel.views import flat, rows_from
 
 
 @kernel(entry=True)
@@ -140,7 +141,8 @@ def run_pre_activations(panels, w, z, width, a):
 
 @kernel(entry=True)
 def run_hidden_deltas(panels, back, w_next, w_next_t, delta_next, lead, n_out, z, delta):
-    sums.hidden_deltas(panels, back, view(w_next), view(w_next_t), view(delta_next), lead, n_out, view(z), view(delta))
+    views = view(w_next), view(w_next_t), view(delta_next)
+    sums.hidden_deltas(panels, back, *views, lead, n_out, view(z), view(delta))
 
 
 @kernel(entry=True)
@@ -213,10 +215,14 @@ def check_sums(rng, n_samples, n_in, n_out, dtype):
     transposed.array[:, :n_in] = w.array[1:, :n_out].T
     units = Guarded(n_samples, lead + n_in, dtype).fill(rng, n_in, lead)
     address = activations.address_of_pull_back(activations.Tanh.pull_back, real)
+    in_order = None
     for w_t in (transposed.array[:, : transposed.row], np.empty((n_out, 0), dtype)):
         back = Guarded(n_samples, lead + n_in, dtype)
         whole = np.ascontiguousarray(units.array), np.ascontiguousarray(back.array)
         run_hidden_deltas(panels, address, w.array, w_t, delta.array, lead, n_in, *whole)
+        found = whole[1][:, lead : lead + n_in]
+        np.testing.assert_array_equal(found, found if in_order is None else in_order)
+        in_order = found
         slopes = 1 - whole[0][:, lead : lead + n_in].astype(float) ** 2
         expected, terms = (d_n @ w_n[1:].T) * slopes, (abs(d_n) @ abs(w_n[1:]).T) * (abs(slopes) + 1)
         np.testing.assert_array_less(abs(whole[1][:, lead : lead + n_in] - expected), (n_out + 5) * eps * terms + 1e-30)

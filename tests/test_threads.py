@@ -52,6 +52,20 @@ def test_predictions_of_a_row_do_not_depend_on_the_others(dtype):
         np.testing.assert_array_equal(net.predict(X[n : n + 1])[0], y[n])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_deltas_of_a_row_do_not_depend_on_the_others(dtype):
+    """Whether there are enough samples for transposed weights or not, Σ_k w_kj δ_k is summed in the order of k."""
+    net = bp.MLP((7, 33, 40, 21), dtype=dtype, random_state=0)
+    rng = np.random.default_rng(0)
+    X, T = rng.standard_normal((40, 7)), rng.standard_normal((40, 21))
+    whole = net.backprop(X, T)
+    for first, last in ((0, 1), (3, 5), (5, 12), (12, 20), (20, 40)):
+        part = net.backprop(X[first:last], T[first:last])
+        for found, expected in zip(part.delta[1:], whole.delta[1:], strict=True):
+            assert found.any()
+            np.testing.assert_array_equal(found, expected[first:last])
+
+
 PROGRAM = """
     import multiprocessing, threading
     import numpy as np

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import pytest
 
-from bpkernel import sums, tiles
+from bpkernel import sums, tiles, views
 from bpkernel.compiler import FASTMATH, kernel
 from bpkernel.layout import aligned_zeros
 from bpkernel.optimizers import OPTIMIZERS
@@ -34,18 +34,18 @@ def test_eight_by_eight_numbers_are_transposed(dtype):
 
 
 @kernel(entry=True)
-def views(buffer, matrix):
-    whole = tiles.block(buffer, 3, 4, 5)
-    part = tiles.rows_from(whole, 1, 2, 2)
+def view_all(buffer, matrix):
+    whole = views.block(buffer, 3, 4, 5)
+    part = views.rows_from(whole, 1, 2, 2)
     part[1, 0] = -1
-    tiles.row_of(matrix, 1, 2, 3)[0] = -2
-    tiles.line(buffer, 30, 40)[9] = -3
-    return whole.shape, part.shape, tiles.flat(part).size, tiles.line(buffer, 30, 40).size
+    views.row_of(matrix, 1, 2, 3)[0] = -2
+    views.line(buffer, 30, 40)[9] = -3
+    return whole.shape, part.shape, views.flat(part).size, views.line(buffer, 30, 40).size
 
 
 def test_views_are_where_they_say():
     buffer, matrix = np.arange(60.0), np.arange(20.0).reshape(4, 5)
-    assert views(buffer, matrix) == ((4, 5), (2, 3), 10, 10)
+    assert view_all(buffer, matrix) == ((4, 5), (2, 3), 10, 10)
     assert buffer[3 + 2 * 5 + 2] == -1
     assert matrix[1, 2] == -2
     assert buffer[39] == -3
@@ -125,7 +125,7 @@ def loops(asm):
 
 
 def panel(kind, vectors, dtype):
-    matrix, real = tiles.matrix, numba.from_dtype(np.dtype(dtype))
+    matrix, real = views.matrix, numba.from_dtype(np.dtype(dtype))
     n_matrices = {"sums": 2, "gradient": 2}[kind]
     ints = {"sums": 1, "gradient": 3}[kind]
     signature = (matrix(real),) * n_matrices + (numba.intp,) * ints + (matrix(real),)
@@ -157,7 +157,7 @@ def test_the_hot_loops_of_the_tiles_are_whole_vectors_without_spills(kind, vecto
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_loops_of_the_optimizers_are_whole_vectors(optimizer, dtype):
     real = numba.from_dtype(np.dtype(dtype))
-    asm = assembly(optimizer.update, (tiles.vector(real),) * 4 + (tiles.vector(numba.float64),))
+    asm = assembly(optimizer.update, (views.vector(real),) * 4 + (views.vector(numba.float64),))
     assert [loop for loop in loops(asm) if any(REGISTER in line and line.startswith("vfmadd") for line in loop)]
 
 
@@ -178,5 +178,5 @@ def test_rows_are_added_up_alike_in_every_tile():
 
 @kernel(entry=True)
 def run_sums(panels, w, z, a):
-    views_of = tiles.rows_from(w, 0, w.shape[0], 0), tiles.rows_from(z, 0, z.shape[0], 0), tiles.rows_from(a, 0, a.shape[0], 0)
-    sums.pre_activations(panels, views_of[0], views_of[1], 48, views_of[2])
+    w, z, a = views.rows_from(w, 0, w.shape[0], 0), views.rows_from(z, 0, z.shape[0], 0), views.rows_from(a, 0, a.shape[0], 0)
+    sums.pre_activations(panels, w, z, 48, a)

@@ -45,7 +45,7 @@ def kernels(n_in, n_out, n_samples, dtype):
         from bpkernel.activations import BY_NAME, address_of_pull_back
         from bpkernel.compiler import FASTMATH
         from bpkernel.layout import LINE, aligned_zeros, padded, row_length
-        from bpkernel.tiles import rows_from
+        from bpkernel.views import rows_from
     except ImportError:
         raise NotImplementedError("the sums of this commit are others") from None
     if "lead" not in inspect.signature(sums.output_deltas.py_func).parameters:
