@@ -16,7 +16,7 @@ import bpkernel
 from bpkernel import bench as benchmark
 from bpkernel import checking, experiment, tables
 from bpkernel.activations import HIDDEN
-from bpkernel.compiler import CACHE_FOLDER
+from bpkernel.disk_cache import CACHE_FOLDER
 from bpkernel.trainers import Case
 from bpkernel.warmup import warm_up
 

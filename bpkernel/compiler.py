@@ -1,25 +1,20 @@
-"""Floor 0: how a kernel is compiled, cached on disk, and called by its address."""
+"""Floor 0: how a kernel is compiled, and called by its address."""
 
-import hashlib
-import os
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.core import caching, compiler
+from numba.core import compiler
 from numba.core.cpu_options import FastMathOptions
 from numba.extending import intrinsic
-from numba.misc.appdirs import user_cache_dir
+
+from bpkernel.disk_cache import CACHE_FOLDER, KernelCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Everything that lets a sum be vectorised, without "nnan" and "ninf": NaN and Inf must survive, to be reported.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
-
-PACKAGE = Path(__file__).parent
 
 BY_ADDRESS: list[Any] = []  # the kernels that others may call by address: their code must stay where it is
 
@@ -116,78 +111,3 @@ def compile_into(context: Any, function: Callable[..., Any], signature: Any) -> 
     return compiler.compile_internal(
         context.typing_context, context, library, function, signature.args, signature.return_type, flags, locals={}
     )
-
-
-# ------------------------------------------------------------------------------------------------- the cache on disk
-
-
-def cache_folder() -> Path | None:
-    """Where compiled kernels are kept, one folder for each installed copy; None where BPKERNEL_CACHE_DIR is empty."""
-    base = os.environ.get("BPKERNEL_CACHE_DIR")
-    if base == "":
-        return None
-    base = base or os.environ.get("NUMBA_CACHE_DIR") or user_cache_dir("bpkernel")
-    return Path(base) / hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]
-
-
-def source_stamp() -> str:
-    """A digest of the package's kernels: Numba itself notices no change in the files that a kernel calls into."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-CACHE_FOLDER = cache_folder()
-SOURCE_STAMP = source_stamp()
-
-
-class _Locator(caching._CacheLocator):
-    def __init__(self, function: Callable[..., Any]):
-        self._py_file = function.__code__.co_filename
-        self._line = function.__code__.co_firstlineno
-
-    @classmethod
-    def from_function(cls, function: Callable[..., Any], file: str) -> "_Locator":
-        return cls(function)
-
-    def get_cache_path(self) -> str:
-        return str(CACHE_FOLDER)
-
-    def get_source_stamp(self) -> str:
-        return SOURCE_STAMP
-
-    def get_disambiguator(self) -> str:
-        return str(self._line)
-
-
-class _Implementation(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class KernelCache(caching.FunctionCache):
-    """Numba's cache, which here may be missing, read-only, full or broken without stopping the program."""
-
-    _impl_class = _Implementation
-
-    def load_overload(self, signature: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(signature, target_context)
-        except Exception:  # a truncated or foreign file can raise anything on its way through pickle and LLVM
-            self._try(self.flush)
-            return None
-
-    def save_overload(self, signature: Any, data: Any) -> None:
-        self._try(lambda: super(KernelCache, self).save_overload(signature, data))
-
-    def _try(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except OSError as error:
-            warnings.warn(
-                f"compiled kernels cannot be kept in {CACHE_FOLDER} ({error}), so every new process compiles them again; "
-                "set BPKERNEL_CACHE_DIR to a folder that can be written, or to nothing to do without a cache",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.disable()
