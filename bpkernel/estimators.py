@@ -104,8 +104,9 @@ class MLPClassifier(Estimator, OriginalClassifier):
         return rows
 
     def _score(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-        """The accuracy after each epoch of early stopping, of labels that need no more checks: they came from the binarizer."""
-        if y.ndim > 1:
+        """The accuracy, after each epoch of early stopping: labels that came from the binarizer need no more checks."""
+        from_binarizer = isinstance(y, np.ndarray) and y.dtype == self._label_binarizer.classes_.dtype
+        if not from_binarizer or y.shape != np.shape(X)[:1]:
             return super()._score(X, y, sample_weight=sample_weight)
         return float(np.average(self._predict(X, check_input=False) == y, weights=sample_weight))
 

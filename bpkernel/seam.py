@@ -38,6 +38,7 @@ class OnKernels(BaseMultilayerPerceptron):
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     _no_improvement_count: int
+    _objective: tuple[Objective, type[Any]] | None = None  # of the kernels, while lbfgs minimises it
 
     def _activations(self) -> tuple[str, ...]:
         return (*[self.activation] * (len(self.coefs_) - 1), self.out_activation_)
@@ -172,33 +173,32 @@ class OnKernels(BaseMultilayerPerceptron):
         """scikit-learn's call of SciPy, with the objective of the kernels, in the dtype of the first coefficients as there."""
         loss = LOSSES.get((self.loss, self.out_activation_))
         layer_units = scratch_and_units[-1]
-        self._objective = None
         fits = layer_sizes(self.coefs_, self.intercepts_) == tuple(layer_units)
         if loss is not None and fits and not overrides(type(self), *NUMERICS):
             refuse_no_weight(sample_weight)
             dtype = np.result_type(*self.coefs_, *self.intercepts_)
             scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype)
             samples = Samples(X, y, sample_weight, dtype)
-            objective = Objective(scratch, samples, float(self.alpha), self._loss_divided())
+            objective = Objective(scratch, samples, float(self.alpha), self._loss_divided(y))
             self._objective = objective, loss_type(loss, dtype, y, sample_weight)
             self.coefs_, self.intercepts_ = list(self.coefs_), list(self.intercepts_)  # whose items lbfgs replaces
         try:
             super()._fit_lbfgs(X, y, sample_weight, *scratch_and_units)
         finally:
-            del self._objective
+            self.__dict__.pop("_objective", None)
             self._take()
 
-    def _loss_grad_lbfgs(self, packed_coef_inter: np.ndarray, *arguments: Any) -> tuple[float, np.ndarray]:
-        if self._objective is None:
-            return super()._loss_grad_lbfgs(packed_coef_inter, *arguments)
+    def _loss_grad_lbfgs(self, packed_coef_inter: np.ndarray, *arguments: Any, **named: Any) -> tuple[float, np.ndarray]:
+        if self._objective is None:  # not called by lbfgs
+            return super()._loss_grad_lbfgs(packed_coef_inter, *arguments, **named)
         self._unpack(packed_coef_inter)  # interrupted, the net is as of here
         objective, to_type = self._objective
         loss, gradient = objective(packed_coef_inter)
         return to_type(loss), gradient
 
-    def _loss_divided(self) -> int:
+    def _loss_divided(self, y: np.ndarray) -> int:
         """scikit-learn's squared error is the mean over the outputs, though its gradient is that of the sum (issue 8349)."""
-        return self.n_outputs_ if self.loss == "squared_error" else 1
+        return y.shape[1] if self.loss == "squared_error" else 1
 
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
         layer_units, incremental = scratch_and_units[-2:]
@@ -252,7 +252,7 @@ class OnKernels(BaseMultilayerPerceptron):
                 total = epochs.next(self.max_iter - self.n_iter_)
                 self.n_iter_ += 1
                 self.t_ += len(y)
-                self.loss_ = to_type((total[1] / self._loss_divided() + total[2]) / len(y))
+                self.loss_ = to_type((total[1] / self._loss_divided(y) + total[2]) / len(y))
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
