@@ -88,9 +88,17 @@ class Number:
 
     @classmethod
     def learn(cls, column: pd.Series) -> "Number":
-        """From the training rows; a constant column is only centred."""
+        """From the training rows; a column that is constant within rounding is only centred.
+
+        The bound on the rounding error of the variance is that of scikit-learn's StandardScaler (Chan, Golub and LeVeque 1983).
+        """
         values = column.to_numpy(float)
-        return cls(str(column.name), float(values.mean()), float(values.std()) or 1.0)
+        exponent = np.frexp(np.abs(values).max())[1]
+        scaled = np.ldexp(values, -exponent)  # within ±1 and exact: squares of the column itself may overflow or underflow
+        n_eps, mean, variance = len(values) * np.finfo(float).eps, scaled.mean(), scaled.var()
+        constant = variance <= n_eps * variance + (n_eps * mean) ** 2
+        scale = 0.0 if constant else float(np.ldexp(np.sqrt(variance), exponent))
+        return cls(str(column.name), float(np.ldexp(mean, exponent)), scale or 1.0)
 
     def encode(self, column: pd.Series) -> np.ndarray:
         """(n, 1)."""

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bpkernel import tables
-from bpkernel.tables import Encoding, TableError
+from bpkernel.tables import Encoding, Number, TableError
 
 
 @pytest.fixture
@@ -35,6 +35,43 @@ def test_numbers_are_standardised_and_text_is_one_hot(frame):
     assert encoding.predictions(np.array([[0.9], [0.2]])).tolist() == ["b", "a"]
     shuffled = frame[frame.columns[::-1]].assign(extra=1)
     np.testing.assert_array_equal(encoding.X(shuffled), X)
+
+
+@pytest.mark.parametrize("n", [3, 7, 10, 99, 1000])
+@pytest.mark.parametrize("value", [0.1, 0.2, -0.7, 1e-20, 1e9 / 3, 0.0])
+def test_a_column_constant_within_rounding_is_only_centred(value, n):
+    column = pd.Series([value] * n, name="same")
+    number = Number.learn(column)
+    assert number.scale == 1
+    rounding = n * np.spacing(abs(value))
+    assert abs(number.encode(column)).max() <= rounding
+    np.testing.assert_allclose(number.encode(column + 0.1), 0.1, atol=rounding)
+
+
+def test_numbers_that_differ_by_one_rounding_are_constant():
+    assert 0.1 + 0.2 != 0.3
+    assert Number.learn(pd.Series([0.1 + 0.2, 0.3] * 10)).scale == 1
+
+
+@pytest.mark.parametrize("size", [1e-308, 1e-200, 1e-20, 1.0, 1e20, 1e200, 1e307])
+def test_columns_of_any_size_are_standardised(size):
+    """Also where the squares of their values overflow or underflow."""
+    column = pd.Series(np.array([1.0, 2.0, 4.0, -5.0]) * size, name="any")
+    number = Number.learn(column)
+    np.testing.assert_allclose([number.mean / size, number.scale / size], [0.5, np.sqrt(11.25)])
+    np.testing.assert_allclose(number.encode(column)[:, 0], np.array([0.5, 1.5, 3.5, -5.5]) / np.sqrt(11.25))
+    np.testing.assert_allclose(number.decode(number.encode(column))[:, 0] / size, column / size)
+
+
+def test_small_differences_from_a_large_mean_keep_their_scale():
+    assert Number.learn(pd.Series(2e9 + np.arange(100) % 2, name="seconds")).scale == 0.5
+
+
+def test_a_constant_target_is_only_centred(frame):
+    encoding = Encoding.learn(frame.assign(length=0.2, count=0.1), "length", False, True, frame.index[:3])
+    np.testing.assert_allclose(encoding.T(frame.assign(length=0.3)), 0.1)
+    np.testing.assert_allclose(encoding.predictions(np.array([[0.5]])), 0.7)
+    np.testing.assert_allclose(encoding.X(frame.assign(count=0.2))[:, 0], 0.1)
 
 
 def test_an_encoding_survives_json(frame):
