@@ -28,13 +28,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The estimators, which need scikit-learn, when first asked for."""
-    if name not in ("MLPClassifier", "MLPRegressor", "sklearn"):
-        raise AttributeError(f"module 'bpkernel' has no attribute {name!r}")
-    need("sklearn.neural_network", "sklearn")
-    module = importlib.import_module("bpkernel.sklearn")
-    return module if name == "sklearn" else getattr(module, name)
+if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+    def __getattr__(name: str) -> Any:
+        """The estimators, which need scikit-learn, when first asked for."""
+        if name not in ("MLPClassifier", "MLPRegressor", "sklearn"):
+            raise AttributeError(f"module 'bpkernel' has no attribute {name!r}")
+        need("sklearn.neural_network", "sklearn")
+        module = importlib.import_module("bpkernel.sklearn")
+        return module if name == "sklearn" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

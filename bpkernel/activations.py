@@ -1,4 +1,4 @@
-"""Floor 1: the activations g.  To add one, write a class as below and name it in ACTIVATIONS.
+"""Floor 1: the activations g.  To add one, write a class as below and name it in ACTIVATIONS and OutputActivation.
 
 Each works in place on the units of one layer for some samples, in a 1-D array: a row of `row` numbers for each sample, of
 which those from `first` to `first + n` are units, and the others may be overwritten.
@@ -9,7 +9,7 @@ which those from `first` to `first + n` are units, and the others may be overwri
 The functions are plain Python that Numba compiles; `one = z.dtype.type(1)` keeps float32 arithmetic in float32.
 """
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from numba import types
 
@@ -134,9 +134,11 @@ class Exp:
 
 
 ACTIVATIONS: tuple[type[Any], ...] = (Identity, Logistic, Tanh, ReLU, Softmax, Exp)
+HiddenActivation: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
+OutputActivation: TypeAlias = Literal[HiddenActivation, "softmax", "exp"]
 
 BY_NAME = {activation.name: activation for activation in ACTIVATIONS}
-HIDDEN = tuple(activation.name for activation in ACTIVATIONS if activation.hidden)
+HIDDEN: tuple[HiddenActivation, ...] = tuple(activation.name for activation in ACTIVATIONS if activation.hidden)
 
 INTS = (types.intp,) * 3
 activate, address_of_g = by_address(lambda real: types.none(vector(real), *INTS))

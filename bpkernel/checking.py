@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpkernel import reference
-from bpkernel.activations import HIDDEN
-from bpkernel.losses import BY_NAME, outputs_for
+from bpkernel.activations import HIDDEN, HiddenActivation, OutputActivation
+from bpkernel.inputs import FloatName
+from bpkernel.losses import BY_NAME, LossName, outputs_for
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import SGD, Adam, Optimizer
 from bpkernel.results import Backprop
 
-DTYPES = ("float32", "float64")
+DTYPES: tuple[FloatName, ...] = ("float32", "float64")
 SHAPES = ((1, 1), (16, 7), (1, 1, 1), (7, 16, 17), (31, 17, 1), (17, 7, 31, 16))
 N_SAMPLES = 5
 FUNCTION = 8  # ulps allowed to an exp, log or tanh and the few operations around it
@@ -33,10 +34,10 @@ class Case(NamedTuple):
     """One net to check."""
 
     sizes: tuple[int, ...]
-    activation: str
-    output_activation: str
-    loss: str
-    dtype: str
+    activation: HiddenActivation
+    output_activation: OutputActivation
+    loss: LossName
+    dtype: FloatName
 
 
 class Finding(NamedTuple):
@@ -54,7 +55,7 @@ class Finding(NamedTuple):
         return share if share == share else np.inf
 
 
-def cases(dtypes: tuple[str, ...] = DTYPES) -> Iterator[Case]:
+def cases(dtypes: tuple[FloatName, ...] = DTYPES) -> Iterator[Case]:
     """Every shape × hidden activation × loss × output activation that goes with it × dtype.
 
     All but the softmax of a single unit, always 1, under binary_cross_entropy: its log(1 - y) is of 0, which counts as

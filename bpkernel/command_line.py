@@ -15,8 +15,10 @@ from rich.table import Table
 import bpkernel
 from bpkernel import bench as benchmark
 from bpkernel import checking, experiment, tables
-from bpkernel.activations import HIDDEN
+from bpkernel.activations import HIDDEN, HiddenActivation
 from bpkernel.disk_cache import CACHE_FOLDER
+from bpkernel.inputs import FloatName
+from bpkernel.losses import LossName
 from bpkernel.trainers import Case
 from bpkernel.warmup import warm_up
 
@@ -77,13 +79,13 @@ def train(
     target: Annotated[str | None, typer.Option(help="The column to predict; needed with a file.")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")] = None,
     hidden: Annotated[str, typer.Option(help="Units of the hidden layers; '' for none.")] = ",".join(map(str, DEFAULTS.hidden)),
-    activation: Annotated[str, _choice(*HIDDEN, help="Of the hidden layers.")] = DEFAULTS.activation,
+    activation: Annotated[HiddenActivation, _choice(*HIDDEN, help="Of the hidden layers.")] = DEFAULTS.activation,
     task: Annotated[
         str | None,
         _choice("classification", "regression", help="Default: what the target looks like."),
     ] = None,
     loss: Annotated[
-        str | None,
+        LossName | None,
         _choice(*experiment.OUTPUTS, help="Default: cross_entropy, or squared_error."),
     ] = None,
     optimizer: Annotated[str, _choice("adam", "sgd")] = DEFAULTS.optimizer,
@@ -98,7 +100,7 @@ def train(
     test_fraction: Annotated[float, _fraction("Share of the rows held back for the test.")] = DEFAULTS.test_fraction,
     validation_fraction: Annotated[float, _fraction("Share of the rows to watch in training.")] = DEFAULTS.validation_fraction,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of splits, first weights and order.")] = DEFAULTS.seed,
-    dtype: Annotated[str, _choice("float32", "float64")] = DEFAULTS.dtype,
+    dtype: Annotated[FloatName, _choice("float32", "float64")] = DEFAULTS.dtype,
     output: Annotated[Path | None, typer.Option(help="Folder for the model and picture. Default: runs/NAME.")] = None,
 ) -> None:
     """Train a net on a table; print its scores, save it and draw its learning curve.
@@ -272,7 +274,7 @@ def warmup(
 def bench(
     net: Annotated[list[str] | None, typer.Option(help="Units of all layers, such as 64,100,10; may be repeated.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a mini-batch, for each --net.")] = 200,
-    dtype: Annotated[str, _choice(*checking.DTYPES, help="Of each --net.")] = "float32",
+    dtype: Annotated[FloatName, _choice(*checking.DTYPES, help="Of each --net.")] = "float32",
     seconds: Annotated[float, typer.Option(min=1, help="About how long to measure, beside the first compilation.")] = 60,
     output: Annotated[Path | None, typer.Option(help="A CSV file to write, with the time of every round.")] = None,
 ) -> None:

@@ -10,14 +10,17 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 
 from bpkernel import persistence
+from bpkernel.activations import HiddenActivation, OutputActivation
 from bpkernel.figures import learning_curve
+from bpkernel.inputs import FloatName
+from bpkernel.losses import LossName
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import SGD, Adam
 from bpkernel.results import History
 from bpkernel.tables import Categories, Encoding, TableError, is_number, labels, looks_like_classes, refuse_missing
 
 # loss: (for classification?, output activation)
-OUTPUTS = {
+OUTPUTS: dict[LossName, tuple[bool, OutputActivation]] = {
     "cross_entropy": (True, "softmax"),
     "binary_cross_entropy": (True, "logistic"),
     "squared_error": (False, "identity"),
@@ -31,9 +34,9 @@ class Options:
     """What a person may choose about a run; None stands for what fits the data."""
 
     hidden: tuple[int, ...] = (100,)
-    activation: str = "tanh"
+    activation: HiddenActivation = "tanh"
     task: str | None = None
-    loss: str | None = None
+    loss: LossName | None = None
     optimizer: str = "adam"
     learning_rate: float | None = None
     momentum: float = 0.9
@@ -42,7 +45,7 @@ class Options:
     patience: int = 20
     early_stopping: bool = True
     seed: int = 1
-    dtype: str = "float32"
+    dtype: FloatName = "float32"
     test_fraction: float = 0.2
     validation_fraction: float = 0.1
 
@@ -160,7 +163,7 @@ class Run:
         )
         self.history = History(len(self.splits.train))
 
-    def _task(self, target: pd.Series) -> tuple[bool, str]:
+    def _task(self, target: pd.Series) -> tuple[bool, LossName]:
         loss, task = self.options.loss, self.options.task
         if task is not None:
             classify = task == "classification"

@@ -4,18 +4,21 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from bpkernel.activations import BY_NAME as ACTIVATIONS
-from bpkernel.activations import HIDDEN
+from bpkernel.activations import HIDDEN, HiddenActivation, OutputActivation
 from bpkernel.losses import BY_NAME as LOSSES
-from bpkernel.losses import outputs_for
+from bpkernel.losses import LossName, outputs_for
 from bpkernel.optimizers import OPTIMIZERS
 
 MOST_WEIGHTS = 10**12
 EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # what the kernels read inputs from
+FloatName: TypeAlias = Literal["float32", "float64"]
+Float: TypeAlias = np.dtype[np.float32 | np.float64]
+FloatLike: TypeAlias = FloatName | Float | type[np.float32 | np.float64]
 
 
 def flag(name: str, value: Any) -> bool:
@@ -78,8 +81,8 @@ def layer_sizes(value: Any) -> tuple[int, ...]:
     return sizes
 
 
-def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[str, ...]:
-    """The name of every layer's activation, from one name or one per hidden layer, and that of the output."""
+def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[tuple[HiddenActivation, ...], OutputActivation]:
+    """The name of every hidden layer's activation, from one name or one per hidden layer, and that of the output."""
     n_hidden = len(sizes) - 2
     if isinstance(hidden, str):
         names = [hidden] * n_hidden
@@ -92,10 +95,10 @@ def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[str, 
             )
     else:
         raise TypeError(f"activation must be a name, or a list of one name per hidden layer; got {hidden!r}")
-    return (*(one_of("activation", name, HIDDEN) for name in names), one_of("output_activation", output, ACTIVATIONS))
+    return tuple(one_of("activation", name, HIDDEN) for name in names), one_of("output_activation", output, ACTIVATIONS)
 
 
-def one_of(name: str, value: Any, allowed: Any) -> str:
+def one_of(name: str, value: Any, allowed: Any) -> Any:
     """A name from a table."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
@@ -104,19 +107,19 @@ def one_of(name: str, value: Any, allowed: Any) -> str:
     return str(value)
 
 
-def loss(name: Any, output_activation: str) -> str:
+def loss(name: Any, output_activation: OutputActivation) -> LossName:
     """The name of a loss that goes with the output activation."""
-    one_of("loss", name, LOSSES)
-    fitting = outputs_for(name)
+    found: LossName = one_of("loss", name, LOSSES)
+    fitting = outputs_for(found)
     if output_activation not in fitting:
         raise ValueError(
             f"loss {name!r} is not defined for the values that output_activation {output_activation!r} takes; "
             f"use output_activation {' or '.join(map(repr, fitting))}"
         )
-    return str(name)
+    return found
 
 
-def float_dtype(value: Any) -> np.dtype:
+def float_dtype(value: Any) -> Float:
     """float32 or float64."""
     try:
         name = None if value is None else np.dtype(value).name

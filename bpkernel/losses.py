@@ -1,4 +1,4 @@
-"""Floor 1: the losses E^n.  To add one, write a class as below and name it in LOSSES.
+"""Floor 1: the losses E^n.  To add one, write a class as below and name it in LOSSES and LossName.
 
 Each works on the outputs of the net for one sample, as 1-D arrays of one length and dtype:
 
@@ -13,12 +13,12 @@ number where they are divided by or their logarithm is taken.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numba import types
 
-from bpkernel.activations import ACTIVATIONS
+from bpkernel.activations import ACTIVATIONS, OutputActivation
 from bpkernel.compiler import by_address, kernel
 from bpkernel.elementary import exp
 from bpkernel.views import vector
@@ -193,14 +193,15 @@ class PoissonLoss(Poisson):
 
 
 LOSSES: tuple[type[Any], ...] = (SquaredError, CrossEntropy, BinaryCrossEntropy, Poisson)
+LossName: TypeAlias = Literal["squared_error", "cross_entropy", "binary_cross_entropy", "poisson"]
 
-BY_NAME = {loss.name: loss for loss in LOSSES}
+BY_NAME: dict[LossName, type[Any]] = {loss.name: loss for loss in LOSSES}
 
 error, address_of_error = by_address(lambda real: real(vector(real), vector(real), vector(real)))
 slope, address_of_slope = by_address(lambda real: types.none(vector(real), vector(real), vector(real)))
 
 
-def outputs_for(loss: str) -> tuple[str, ...]:
+def outputs_for(loss: LossName) -> tuple[OutputActivation, ...]:
     """The names of the output activations that a loss goes with."""
     accepts = BY_NAME[loss].accepts
     return tuple(activation.name for activation in ACTIVATIONS if activation.values in accepts)

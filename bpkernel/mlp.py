@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
 from bpkernel import epoch, inputs, persistence, plan
+from bpkernel.activations import HiddenActivation, OutputActivation
 from bpkernel.layout import aligned_zeros
 from bpkernel.losses import BY_NAME as LOSSES
+from bpkernel.losses import LossName
 from bpkernel.network import Network
 from bpkernel.optimizers import COEFFICIENTS, Adam, Keep, Optimizer
 from bpkernel.results import Backprop, History
@@ -76,15 +78,15 @@ class MLP:
     def __init__(
         self,
         layer_sizes: Sequence[int],
-        activation: str | Sequence[str] = "tanh",
-        output_activation: str = "identity",
-        loss: str = "squared_error",
-        dtype: DTypeLike = "float32",
+        activation: HiddenActivation | Sequence[HiddenActivation] = "tanh",
+        output_activation: OutputActivation = "identity",
+        loss: LossName = "squared_error",
+        dtype: inputs.FloatLike = "float32",
         random_state: int | np.random.Generator | None = None,
     ):
         self.layer_sizes = inputs.layer_sizes(layer_sizes)
-        *hidden, output = inputs.activations(activation, output_activation, self.layer_sizes)
-        self.activation, self.output_activation = tuple(hidden), output
+        hidden, output = inputs.activations(activation, output_activation, self.layer_sizes)
+        self.activation, self.output_activation = hidden, output
         self.loss_name = inputs.loss(loss, output)
         self.dtype = inputs.float_dtype(dtype)
         self._random = inputs.generator(random_state)

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.neural_network._base import LOSS_FUNCTIONS
 
-from bpkernel.losses import BinaryLogLoss, LogLoss, PoissonLoss, SquaredError
+from bpkernel.losses import BinaryLogLoss, LogLoss, LossName, PoissonLoss, SquaredError
 
 
 class Loss(NamedTuple):
     """One loss of the estimators."""
 
     kernels: type[Any]
-    in_mlp: str
+    in_mlp: LossName
     in_scikit_learn: str
 
 

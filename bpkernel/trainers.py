@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from bpkernel.activations import HiddenActivation, OutputActivation
+from bpkernel.inputs import FloatName
+from bpkernel.losses import LossName
 from bpkernel.mlp import MLP
 from bpkernel.optimizers import SGD, Adam
 
@@ -26,9 +29,9 @@ class Case(NamedTuple):
 
     sizes: tuple[int, ...]
     batch: int
-    dtype: str
+    dtype: FloatName
     kind: str
-    activation: str = "relu"
+    activation: HiddenActivation = "relu"
     optimizer: str = "adam"
 
     @property
@@ -71,6 +74,8 @@ class Trainer(NamedTuple):
 def with_bpkernel(case: Case, n_threads: int) -> Trainer:
     """`MLP.fit` and `MLP.loss`."""
     X, T = case.data()
+    output: OutputActivation
+    loss: LossName
     output, loss = ("softmax", "cross_entropy") if case.kind == "classes" else ("identity", "squared_error")
     net = MLP(case.sizes, case.activation, output, loss, dtype=case.dtype, random_state=0)
     optimizer = Adam(LEARNING_RATE) if case.optimizer == "adam" else SGD(LEARNING_RATE)

@@ -29,7 +29,7 @@ def warm_up(dtype: str) -> Iterator[str]:
         address_of_update(optimizer.update, real)
         address_of_coefficients(optimizer.coefficients, real)
         yield optimizer.__name__
-    net, X, T = MLP((1, 1, 1), dtype=dtype, random_state=0), np.ones((1, 1)), np.ones((1, 1))
+    net, X, T = MLP((1, 1, 1), dtype=real, random_state=0), np.ones((1, 1)), np.ones((1, 1))
     net.fit(X, T, epochs=1)
     yield "fit"
     net.predict(X)
