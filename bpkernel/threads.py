@@ -3,8 +3,10 @@
 import ctypes
 import importlib.metadata
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TypeVar
 
 import numba
@@ -38,15 +40,23 @@ def load_tbb() -> bool:
 load_tbb()
 
 _one_launch = threading.Lock()  # of workqueue's threads
-_count = threading.Lock()
-_busy = 0  # threads that kernels run on just now; guarded by _count
+_granted: dict[int, int] = {}  # by Python thread: the threads that a kernel runs on, or is about to
 _forked = False  # whether this process was forked from one whose threads had been started, with or without work
 
 
+class _Own(threading.local):
+    """What each Python thread has for itself."""
+
+    reduced: tuple[int, int] | None = None  # threads granted, and Numba's number before, while a launch has reduced it
+
+
+_own = _Own()
+
+
 def _after_fork() -> None:
-    global _one_launch, _count, _busy, _forked
-    _one_launch, _count = threading.Lock(), threading.Lock()  # the thread that may have held them does not exist in the child
-    _busy = 0
+    global _one_launch, _forked
+    _one_launch = threading.Lock()  # the thread that may have held it does not exist in the child
+    _granted.clear()
     _forked = _forked or getattr(parallel, "_is_initialized", True)
 
 
@@ -60,6 +70,7 @@ def available() -> int:
     To ask starts the threading layer.  OpenMP's threads do not survive a fork, and its library ends a child that starts
     others.
     """
+    _put_back()
     n_threads = int(numba.get_num_threads())
     return 1 if _forked and numba.threading_layer() == "omp" else n_threads
 
@@ -67,29 +78,59 @@ def available() -> int:
 def launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) -> Result:
     """Call a kernel that runs on so many threads, or on fewer where others that this process has called are at work.
 
-    A crew waits spinning: two of them on the same cores would be slower than one after the other.
+    A crew waits spinning: two of them on the same cores would be slower than one after the other.  Ctrl-C may interrupt
+    between any two bytecodes, so nothing here relies on code that runs afterwards: see `busy_elsewhere` and `_put_back`.
     """
-    global _busy
-    with _count:
-        granted = 1 if n_threads == 1 else max(1, min(n_threads, available() - _busy))
-        _busy += granted
+    thread = threading.get_ident()
     try:
-        if granted == n_threads:
-            return _launch(n_threads, kernel, *arguments)
-        before = numba.get_num_threads()
-        numba.set_num_threads(granted)
-        try:
-            return _launch(n_threads, kernel, *arguments)
-        finally:
-            numba.set_num_threads(before)
+        if n_threads == 1:
+            _granted[thread] = 1
+            return kernel(*arguments)
+        n_available = available()
+        _granted[thread] = n_threads  # before the look at the others: of two launches at once, none overlooks the other
+        granted = _granted[thread] = max(1, min(n_threads, n_available - busy_elsewhere()))
+        if granted < n_threads:
+            _own.reduced = granted, numba.get_num_threads()
+            numba.set_num_threads(granted)
+        return _launch(kernel, *arguments)
     finally:
-        with _count:
-            _busy -= granted
+        _granted.pop(thread, None)
+        if n_threads > 1:
+            _put_back()
 
 
-def _launch(n_threads: int, kernel: Callable[..., Result], *arguments: object) -> Result:
+def busy_elsewhere() -> int:
+    """Threads that kernels run on just now, called by other Python threads than this one.
+
+    A launch counts while it is on the stack of its thread, so that an interrupted one does not count for ever.
+    """
+    me = threading.get_ident()
+    if _granted.keys() <= {me}:
+        return 0
+    others = [(thread, granted) for thread, granted in list(_granted.items()) if thread != me]
+    return sum(granted for thread, granted in others if any(f.f_code is launch.__code__ for f in stack(thread)))
+
+
+def stack(thread: int) -> Iterator[FrameType]:
+    """The calls that a Python thread is in, innermost first; none of a thread that has ended, also by a fork."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _put_back() -> None:
+    """Give this thread its number of Numba threads back, if a launch has reduced it; here or, interrupted, at the next look."""
+    if (reduced := _own.reduced) is not None:
+        granted, before = reduced
+        if numba.get_num_threads() == granted:  # else someone has set another since
+            numba.set_num_threads(before)
+        _own.reduced = None
+
+
+def _launch(kernel: Callable[..., Result], *arguments: object) -> Result:
     """One at a time where the threads are those of workqueue, even if there is only one for a crew of more."""
-    if n_threads == 1 or numba.threading_layer() != "workqueue":
+    if numba.threading_layer() != "workqueue":
         return kernel(*arguments)
     with _one_launch:
         return kernel(*arguments)

@@ -115,6 +115,79 @@ def test_concurrent_fits_survive_with_workqueue():
     assert run("workqueue", fork=False) == ["alive", "workqueue"]
 
 
+INTERRUPTED = """
+    import sys, threading
+    import numba
+    from bpkernel import threads
+
+    def kernel():  # in place of a compiled one: the threads it may run on
+        return numba.get_num_threads()
+
+    def in_another_thread(function, *arguments):
+        result = []
+        thread = threading.Thread(target=lambda: result.append(function(*arguments)), daemon=True)
+        thread.start()
+        thread.join(timeout=20)
+        assert result, "hangs"
+        return result[0]
+
+    class At:
+        def __init__(self, number):
+            self.number, self.seen = number, 0
+
+        def __call__(self, frame, event, argument):
+            if frame.f_code.co_filename != threads.__file__:
+                return None
+            frame.f_trace_opcodes = True
+            self.seen += 1
+            if self.seen == self.number:
+                raise KeyboardInterrupt
+            return self
+
+    def interrupt(n_threads, free=2):
+        "At every bytecode in turn, after which as many threads are free as before; how many bytecodes there were."
+        number = 0
+        while True:
+            number += 1
+            at = At(number)
+            try:
+                sys.settrace(at)
+                try:
+                    threads.launch(n_threads, kernel)
+                finally:
+                    sys.settrace(None)
+            except KeyboardInterrupt:
+                pass
+            else:
+                return number
+            assert in_another_thread(threads.launch, 2, kernel) == free, number
+            assert threads.launch(2, kernel) == free, number
+            assert threads.available() == numba.get_num_threads() == 2, number
+
+    assert threads.launch(2, kernel) == 2
+    assert interrupt(1) > 10
+    assert interrupt(2) > 30
+
+    at_work, done = threading.Event(), threading.Event()
+    other = threading.Thread(target=threads.launch, args=(1, lambda: at_work.set() or done.wait()))
+    other.start()
+    at_work.wait()
+    assert threads.launch(2, kernel) == 1
+    assert threads.available() == numba.get_num_threads() == 2
+    assert interrupt(2, free=1) > 50
+    done.set()
+    other.join()
+    assert threads.launch(2, kernel) == 2
+"""
+
+
+def test_an_interrupt_at_any_bytecode_of_a_launch_leaves_no_thread_counted_as_busy():
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
 FORKED = """
     import os
     import numpy as np
