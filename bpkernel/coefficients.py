@@ -83,8 +83,11 @@ class Coefficients:
         return other[1]
 
     def batches(self, optimizer: type[Any], settings: np.ndarray, batch_size: int, alpha: float) -> MiniBatches:
-        """Training in mini-batches with the state as it is; the same object where all but the settings is as before."""
-        key = optimizer, batch_size, alpha
+        """Training in mini-batches with the state as it is; the same object where all but the settings is as before.
+
+        So is the number of threads: a child forked under OpenMP has one only, and `numba.set_num_threads` may set another.
+        """
+        key = optimizer, batch_size, alpha, plan.threads_for(self.network.layout, batch_size)
         if self._batches is None or self._batches[0] != key:
             step = plan.step(optimizer, settings.copy(), self.state, self.steps, alpha=alpha)
             self._batches = key, MiniBatches(self.network, step, batch_size)

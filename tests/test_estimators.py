@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import os
 import pickle
 import signal
@@ -37,7 +38,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bpkernel as bp
 import bpkernel.sklearn
-from bpkernel import coefficients, plan, seam
+from bpkernel import coefficients, plan, seam, threads, training
 from bpkernel.training import MiniBatches
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -414,6 +415,22 @@ def test_several_threads_train_one_net_without_end_or_hang():
     assert not any(thread.is_alive() for thread in threads)
     assert len(estimator.loss_curve_) == 16
     assert estimator._optimizer.t == 16 * 9
+
+
+def test_training_that_goes_on_looks_anew_at_how_many_threads_there_are(monkeypatch):
+    """In either direction, and what was prepared is kept where nothing has changed."""
+    launched, launch = set(), training.launch
+    monkeypatch.setattr(training, "launch", lambda n_threads, *a: launched.add(n_threads) or launch(n_threads, *a))
+    estimator = bp.MLPClassifier(hidden_layer_sizes=(200, 100), random_state=0)
+    kept = []
+    threads.available()  # as `plan.available` would, it starts the threading layer
+    for n_available in (1, 1, 2, 2, 1):
+        monkeypatch.setattr(plan, "available", lambda n_available=n_available: n_available)
+        launched.clear()
+        estimator.partial_fit(*DIGITS, classes=range(10))
+        assert launched == {n_available}
+        kept.append(estimator._held._batches[1])
+    assert [a is b for a, b in itertools.pairwise(kept)] == [True, False, True, False]
 
 
 @pytest.fixture

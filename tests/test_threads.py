@@ -214,6 +214,44 @@ def test_a_child_of_a_process_that_used_one_thread_only(before, rows):
     assert result.returncode == 0, result.stderr
 
 
+FORKED_ESTIMATOR = """
+    import os, pickle
+    import numba
+    import numpy as np
+    import bpkernel as bp
+
+    X = np.random.default_rng(0).standard_normal((400, 64))
+    estimator = bp.MLPRegressor(hidden_layer_sizes=(200, 100), random_state=0, max_iter=3, tol=0, {parameters})
+    estimator.fit(X, X[:, 0])
+    assert estimator._held._batches[1].n_threads == 2  # else there is nothing to see
+    read, write = os.pipe()
+    child = os.fork()
+    estimator.{train}(X, X[:, 0])
+    if child == 0:
+        y = pickle.loads(os.read(read, 1 << 16))
+        os._exit(0 if np.array_equal(estimator.predict(X), y) and np.array_equal(estimator.predict(X[:1]), y[:1]) else 1)
+    os.write(write, pickle.dumps(estimator.predict(X)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    print("alive", numba.threading_layer())
+"""
+
+
+@pytest.mark.parametrize(("train", "parameters"), [("partial_fit", ""), ("fit", "warm_start=True")])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_trains_an_estimator_that_was_trained_before(train, parameters):
+    """In the child under OpenMP on one thread, in its parent on two, with the same result."""
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        pytest.skip("needs GNU OpenMP")
+    program = textwrap.dedent(FORKED_ESTIMATOR).format(train=train, parameters=parameters)
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": "omp", "NUMBA_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[-2:] == ["alive", "omp"]
+
+
 def test_forked_children_do_without_the_threads_that_openmp_would_end_them_for():
     try:
         ctypes.CDLL("libgomp.so.1")
