@@ -156,7 +156,8 @@ class MLP:
         progress : bool, default=False
             Whether to draw a progress bar on standard error (needs the extra `cli`).
         patience : int, default=None
-            Stop when the validation loss has not fallen for this many epochs, and keep the weights of the lowest.
+            Stop when the validation loss has not fallen for this many epochs, and go back to the epoch of the lowest: the
+            weights, and the state of the optimizer.
         callback : callable, default=None
             Called with the history after each epoch; training stops where it returns true.
         alpha : float, default=0.0
@@ -175,7 +176,8 @@ class MLP:
 
         Notes
         -----
-        Interrupted (Ctrl-C), the net keeps what it has learnt; with `patience`, the weights of the lowest validation loss.
+        Interrupted (Ctrl-C), the net keeps what it has learnt; with `patience`, the weights of the lowest validation loss,
+        and the optimizer its state as of then.
         """
         samples = self._samples(X, T, sample_weight)
         n_samples, alpha = len(samples.T), inputs.not_negative("alpha", alpha, self.dtype)

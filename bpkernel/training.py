@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Trainer:
         except BaseException:  # interrupted while compiling
             optimizer.restore(self.before[1])
             raise
-        self.best: np.ndarray | None = None  # the weights of the lowest validation loss, where patience is set
+        self.best: tuple[np.ndarray, Any] | None = None  # weights and optimizer at the lowest validation loss, with patience
 
     def run(
         self,
@@ -106,13 +107,13 @@ class Trainer:
                         if history.validation_loss[-1] < lowest:
                             lowest, lowest_epoch = history.validation_loss[-1], number
                             history.best_epoch = number
-                            self.best = self.params.copy()
+                            self.best = self.params.copy(), self.optimizer.snapshot()
                         stop = stop or number - lowest_epoch >= patience
                     if stop:
                         break
         finally:
             if self.best is not None:
-                self.params[:] = self.best
+                self._go_back(self.best)
         self._go_on_if(bool(np.isfinite(self.params).all()), len(history.loss))
         return history
 
@@ -129,9 +130,12 @@ class Trainer:
         """Put everything back as it was and raise, unless what was computed is finite."""
         if not finite:
             self.best = None
-            self.params[:], snapshot = self.before
-            self.optimizer.restore(snapshot)
+            self._go_back(self.before)
             raise Diverged(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite; the net and the optimizer "
                 f"are as before fit. Lower the learning rate (now {self.batches.step.settings[0]:g}), or standardise X and T"
             )
+
+    def _go_back(self, kept: tuple[np.ndarray, Any]) -> None:
+        self.params[:], snapshot = kept
+        self.optimizer.restore(snapshot)

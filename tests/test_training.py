@@ -1,5 +1,7 @@
 """`fit`: what it goes on from, what stops it, and what it leaves behind when it fails."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,33 @@ def test_patience_stops_and_keeps_the_best_weights(data):
     history = net.fit(*fitted, epochs=3000, batch_size=10, validation_data=held_back, patience=5, optimizer=bp.Adam(0.02))
     assert len(history.loss) == history.best_epoch + 6 < 3000
     assert net.loss(*held_back) == history.validation_loss[history.best_epoch] == min(history.validation_loss)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("make", [lambda: bp.Adam(0.02), lambda: bp.SGD(0.05, momentum=0.9)], ids=["Adam", "SGD"])
+def test_training_goes_on_from_the_epoch_that_patience_kept(data, make, interrupted):
+    """As a fit that ended there would: the optimizer's state is of that epoch too."""
+    X, _ = data
+    T = np.random.default_rng(5).standard_normal((len(X), 1))  # noise: validation must get worse
+    optimizer, ended, histories = make(), make(), []
+
+    def see(history):
+        histories[:] = [history]
+        if interrupted and history.best_epoch is not None and len(history.loss) == history.best_epoch + 4:
+            raise KeyboardInterrupt
+
+    stopped, short = new(), new()
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        watched = {"validation_data": (X[150:], T[150:]), "patience": 5}
+        stopped.fit(X[:150], T[:150], 3000, 10, optimizer, shuffle=False, callback=see, **watched)
+    n_best, n_seen = histories[0].best_epoch + 1, len(histories[0].loss)
+    assert 1 < n_best < n_seen < 3000
+    short.fit(X[:150], T[:150], n_best, 10, ended, shuffle=False)
+    assert same(stopped, short)
+    assert optimizer.snapshot()[2] == ended.snapshot()[2] == 15 * n_best
+    losses = [net.fit(X, T, 3, 10, o, shuffle=False).loss for net, o in ((stopped, optimizer), (short, ended))]
+    assert losses[0] == losses[1]
+    assert same(stopped, short)
 
 
 def test_a_callback_sees_each_epoch_and_may_stop(data):
