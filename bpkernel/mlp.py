@@ -17,7 +17,7 @@ from bpkernel.network import Network
 from bpkernel.optimizers import COEFFICIENTS, Adam, Keep, Optimizer
 from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
-from bpkernel.training import Diverged, Trainer
+from bpkernel.training import Trainer
 
 
 class MLP:
@@ -159,7 +159,8 @@ class MLP:
             Stop when the validation loss has not fallen for this many epochs, and go back to the epoch of the lowest: the
             weights, and the state of the optimizer.
         callback : callable, default=None
-            Called with the history after each epoch; training stops where it returns true.
+            Called with the history after each epoch; training stops where it returns true.  It may change the settings of
+            the optimizer, such as the learning rate, for the epochs that follow.
         alpha : float, default=0.0
             L2, as in scikit-learn; it leaves out biases, and `History.loss` leaves it out.
 
@@ -170,7 +171,8 @@ class MLP:
         Raises
         ------
         ValueError, TypeError
-            If an argument is not as above; before any training.
+            If an argument is not as above; before any training.  If the callback gives the optimizer a setting out of its
+            range; the net and the optimizer's state are then as before.
         FloatingPointError
             If training diverges; the net and the optimizer are then as before.
 
@@ -191,14 +193,9 @@ class MLP:
         if validation_data is not None:
             held_back = self._samples(*inputs.pair("validation_data", validation_data), prefix="validation ")
             validation = lambda: self._network.mean_error(held_back)  # noqa: E731
-        trainer = Trainer(self._network, optimizer, min(batch_size, n_samples), alpha)
+        trainer = Trainer(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
         orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
-        random_before = self._random.bit_generator.state
-        try:
-            return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
-        except Diverged:
-            self._random.bit_generator.state = random_before
-            raise
+        return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The outputs y of the net, (n_samples, n_outputs), for inputs X (n_samples, n_inputs).

@@ -37,7 +37,8 @@ def _between(name: str, value: Any, low: float, high: float, allowed: str, *, wi
 class Optimizer:
     """What the optimizers share: their state, which belongs to the nets of one shape and dtype.
 
-    The state goes on from one `fit` to the next; `reset()` forgets it.  Settings may be changed between two fits.
+    The state goes on from one `fit` to the next; `reset()` forgets it.  Settings may be changed at any time: `fit` reads them
+    before each epoch.
     """
 
     _layout: Layout | None = None
@@ -49,6 +50,10 @@ class Optimizer:
 
     def _check(self) -> None:
         """Raise ValueError or TypeError unless every setting is in its range."""
+
+    def values(self) -> tuple[Any, ...]:
+        """The settings as they are, not checked."""
+        return tuple([getattr(self, name) for name in self.__dataclass_fields__])  # type: ignore[attr-defined]
 
     def settings(self, dtype: np.dtype) -> np.ndarray:
         """The settings as the kernels take them, (COEFFICIENTS,) float64.

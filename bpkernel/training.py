@@ -1,6 +1,7 @@
 """Floor 4: the epochs of a `fit`, around the compiled mini-batches."""
 
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -61,12 +62,15 @@ class MiniBatches:
 class Trainer:
     """One run of mini-batch training of a net, in place.
 
-    Where the loss or a weight is no longer finite, the weights and the optimizer's state are put back as they were before.
+    Where the loss or a weight is no longer finite, or a callback has set what the optimizer refuses, all is put back as it was
+    before: weights, the optimizer's state, and that of `random`, from which others draw the orders.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, batch_size: int, alpha: float):
-        self.params, self.optimizer = network.params, optimizer
+    def __init__(self, network: Network, optimizer: Optimizer, batch_size: int, alpha: float, random: np.random.Generator):
+        self.params, self.optimizer, self.random = network.params, optimizer, random
+        self.read = optimizer.values()
         settings = optimizer.settings(network.layout.dtype)
+        self.random_before = random.bit_generator.state
         self.before = self.params.copy(), optimizer.snapshot()
         try:
             step = plan.step(type(optimizer), settings, *optimizer.bind(network.layout), alpha=alpha)
@@ -93,6 +97,7 @@ class Trainer:
         try:
             with Bar(len(samples.T), epochs) if progress else nullcontext() as bar:
                 for number in range(epochs):
+                    self._read_settings()
                     start = time.perf_counter()
                     loss = self._epoch(samples, orders(), history, bar) / total_weight
                     history.loss.append(loss)
@@ -117,6 +122,17 @@ class Trainer:
         self._go_on_if(bool(np.isfinite(self.params).all()), len(history.loss))
         return history
 
+    def _read_settings(self) -> None:
+        """Take over the settings that a callback has changed; to check them takes the time of a short epoch."""
+        values = self.optimizer.values()
+        if any(map(operator.is_not, values, self.read)):
+            try:
+                self.batches.step.settings[:] = self.optimizer.settings(self.params.dtype)
+            except (TypeError, ValueError):
+                self._undo()
+                raise
+            self.read = values
+
     def _epoch(self, samples: plan.Samples, order: np.ndarray, history: History, bar: Bar | None) -> float:
         """Σ_n s_n E^n of one epoch."""
         total = np.zeros((1, 3))
@@ -129,12 +145,16 @@ class Trainer:
     def _go_on_if(self, finite: bool, epoch: int) -> None:
         """Put everything back as it was and raise, unless what was computed is finite."""
         if not finite:
-            self.best = None
-            self._go_back(self.before)
+            self._undo()
             raise Diverged(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite; the net and the optimizer "
                 f"are as before fit. Lower the learning rate (now {self.batches.step.settings[0]:g}), or standardise X and T"
             )
+
+    def _undo(self) -> None:
+        self.best = None
+        self._go_back(self.before)
+        self.random.bit_generator.state = self.random_before
 
     def _go_back(self, kept: tuple[np.ndarray, Any]) -> None:
         self.params[:], snapshot = kept

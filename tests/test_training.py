@@ -1,5 +1,6 @@
 """`fit`: what it goes on from, what stops it, and what it leaves behind when it fails."""
 
+import copy
 from contextlib import nullcontext
 
 import numpy as np
@@ -263,6 +264,72 @@ def test_settings_changed_between_fits_are_checked(data):
     optimizer.learning_rate = -1
     with pytest.raises(ValueError, match="learning_rate"):
         new().fit(*data, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (bp.SGD, "learning_rate", 0.01),
+        (bp.SGD, "momentum", 0.9),
+        (bp.SGD, "nesterov", True),
+        (bp.Adam, "learning_rate", 0.01),
+        (bp.Adam, "beta_1", 0.9),
+        (bp.Adam, "beta_2", 0.9),
+        (bp.Adam, "epsilon", 0.1),
+    ],
+)
+def test_a_setting_changed_by_a_callback_holds_from_the_next_epoch(data, kind, name, value):
+    """As if it had been changed between two fits."""
+    whole, parts, unchanged = new(), new(), new()
+    optimizer, other, third = (kind(0.05, 0.5) for _ in range(3))
+
+    def change(history):
+        if len(history.loss) == 2:
+            setattr(optimizer, name, value)
+
+    losses = whole.fit(*data, 5, 20, optimizer, callback=change).loss
+    expected = parts.fit(*data, 2, 20, other).loss
+    setattr(other, name, value)
+    expected += parts.fit(*data, 3, 20, other).loss
+    assert losses == expected != unchanged.fit(*data, 5, 20, third).loss
+    assert same(whole, parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("learning_rate", -1, ValueError),
+        ("learning_rate", float("nan"), ValueError),
+        ("learning_rate", "0.1", TypeError),
+        ("learning_rate", np.ones(2), TypeError),
+        ("momentum", 1, ValueError),
+        ("nesterov", 0, TypeError),
+    ],
+    ids=str,
+)
+def test_a_setting_that_a_callback_may_not_set_undoes_the_fit(data, name, value, kind):
+    net, optimizer = new(), bp.SGD(0.05, momentum=0.9)
+    net.fit(*data, epochs=2, optimizer=optimizer)
+    untouched, state, random_state = copy.deepcopy(net), optimizer.snapshot(), net._random.bit_generator.state
+
+    def change(history):
+        if len(history.loss) == 3:
+            setattr(optimizer, name, value)
+
+    with pytest.raises(kind, match=name):
+        net.fit(*data, epochs=10, optimizer=optimizer, validation_data=data, patience=5, callback=change)
+    assert same(net, untouched)
+    np.testing.assert_array_equal(optimizer.snapshot()[1], state[1])
+    assert optimizer.snapshot()[2] == state[2]
+    assert net._random.bit_generator.state == random_state
+
+
+def test_the_message_of_divergence_names_the_rate_of_now(data):
+    optimizer = bp.SGD(0.01)
+    with pytest.raises(FloatingPointError, match=r"now 1e\+06"):
+        new(activation="identity").fit(
+            *data, 500, optimizer=optimizer, callback=lambda history: setattr(optimizer, "learning_rate", 1e6)
+        )
 
 
 def test_a_progress_bar_is_drawn_on_standard_error(data, capsys):
