@@ -2,6 +2,8 @@
 
 import copy
 import os
+import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from bpkernel.network import Network
 from bpkernel.optimizers import COEFFICIENTS, Adam, Keep, Optimizer
 from bpkernel.results import Backprop, History
 from bpkernel.threads import launch
-from bpkernel.training import Trainer
+from bpkernel.training import Fit, Trainer, fits, refuse_second
 
 
 class MLP:
@@ -175,6 +177,9 @@ class MLP:
             range; the net and the optimizer's state are then as before.
         FloatingPointError
             If training diverges; the net and the optimizer are then as before.
+        RuntimeError
+            If another call of `fit` trains this net or uses this optimizer, in another thread or around the callback that
+            makes this call.  Meanwhile `predict`, `loss` and copies of the net are allowed.
 
         Notes
         -----
@@ -193,9 +198,15 @@ class MLP:
         if validation_data is not None:
             held_back = self._samples(*inputs.pair("validation_data", validation_data), prefix="validation ")
             validation = lambda: self._network.mean_error(held_back)  # noqa: E731
-        trainer = Trainer(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
         orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
-        return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
+        call = object()
+        try:
+            fits[call] = Fit(os.getpid(), threading.get_ident(), sys._getframe(), self._network, optimizer)
+            refuse_second(call)
+            trainer = Trainer(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
+            return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
+        finally:
+            fits.pop(call, None)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The outputs y of the net, (n_samples, n_outputs), for inputs X (n_samples, n_inputs).

@@ -2,10 +2,14 @@
 
 import math
 import operator
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from types import FrameType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +19,47 @@ from bpkernel.optimizers import Optimizer
 from bpkernel.pace import Pace
 from bpkernel.progress import Bar
 from bpkernel.results import History
-from bpkernel.threads import launch
+from bpkernel.threads import launch, stack
+
+
+class Fit(NamedTuple):
+    """A call of `fit`: where it runs, and what it trains."""
+
+    process: int
+    thread: int
+    frame: FrameType
+    network: Network
+    optimizer: Optimizer
+
+    def goes_on(self) -> bool:
+        """Not if an interrupt hit it before it could leave `fits`, nor in a child forked while another thread trained."""
+        if self.thread == threading.get_ident():
+            return any(frame is self.frame for frame in stack(self.thread))
+        return self.process == os.getpid() and self.thread in sys._current_frames()
+
+
+# The fits that go on, first come first.  It is noted here and not in nets and optimizers, whose copies and pickles are free.
+fits: dict[object, Fit] = {}
+
+
+def refuse_second(call: object) -> None:
+    """Raise RuntimeError where a fit that came before this one trains the same net or optimizer."""
+    this = fits[call]
+    for other, fit in list(fits.items()):
+        if other is call:
+            return
+        if not fit.goes_on():
+            fits.pop(other, None)
+        elif fit.network is this.network:
+            raise RuntimeError(
+                "this net is being trained by another call of fit, in another thread or around this callback; "
+                "wait for its end, or train a copy.deepcopy of the net"
+            )
+        elif fit.optimizer is this.optimizer:
+            raise RuntimeError(
+                f"this {type(fit.optimizer).__name__} is in use by another call of fit, in another thread or around this "
+                "callback; give each net an optimizer of its own, or wait for the end of that fit"
+            )
 
 
 class Diverged(FloatingPointError):

@@ -1,12 +1,17 @@
 """`fit`: what it goes on from, what stops it, and what it leaves behind when it fails."""
 
 import copy
+import os
+import pickle
+import sys
+import threading
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import bpkernel as bp
+from bpkernel import training
 
 
 @pytest.fixture
@@ -324,6 +329,112 @@ def test_a_setting_that_a_callback_may_not_set_undoes_the_fit(data, name, value,
     assert net._random.bit_generator.state == random_state
 
 
+class Held:
+    """A fit in another thread that waits in its callback, in its first epoch, until the end of the block."""
+
+    def __init__(self, net, data, **arguments):
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        wait = {"callback": lambda history: self.begun.set() or self.go_on.wait(60)}
+        self.thread = threading.Thread(target=net.fit, args=data, kwargs={**arguments, **wait, "epochs": 1}, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.begun.wait(60)
+
+    def __exit__(self, *error):
+        self.go_on.set()
+        self.thread.join()
+
+
+def test_a_net_that_another_thread_trains_is_refused_at_once(data):
+    net, expected = new(), new()
+    expected.fit(*data, epochs=1)
+    optimizer = bp.Adam()
+    with Held(net, data):
+        copied, pickled = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+        with pytest.raises(RuntimeError, match=r"this net is being trained by another call of fit"):
+            net.fit(*data, optimizer=optimizer)
+        assert optimizer.snapshot() is None
+        np.testing.assert_array_equal(net.predict(data[0]), expected.predict(data[0]))
+        assert net.loss(*data) == expected.loss(*data)
+    assert same(net, expected)
+    losses = [one.fit(*data, epochs=2).loss for one in (net, copied, pickled, expected)]
+    assert losses == losses[-1:] * 4
+
+
+def test_an_optimizer_that_another_thread_uses_is_refused_at_once(data):
+    net, other, expected, alone, optimizer = new(), new(), new(), bp.Adam(), bp.Adam()
+    with Held(net, data, optimizer=optimizer):
+        with pytest.raises(RuntimeError, match=r"this Adam is in use by another call of fit"):
+            other.fit(*data, optimizer=optimizer)
+        assert same(other, new())
+        other.fit(*data, epochs=1)
+    expected.fit(*data, epochs=1, optimizer=alone)
+    assert net.fit(*data, epochs=2, optimizer=optimizer).loss == expected.fit(*data, epochs=2, optimizer=alone).loss
+
+
+def test_a_callback_that_trains_its_own_net_is_refused(data):
+    net, expected = new(), new()
+    with pytest.raises(RuntimeError, match=r"this net is being trained .* around this callback"):
+        net.fit(*data, callback=lambda history: net.fit(*data))
+    expected.fit(*data, epochs=1)
+    assert same(net, expected)
+    net.fit(*data, epochs=1, callback=lambda history: new().fit(*data, epochs=1))  # another net may be
+
+
+@pytest.mark.parametrize("arguments", [{"epochs": 0}, {"optimizer": bp.SGD(1e300)}], ids=str)
+def test_a_net_is_free_again_after_a_fit_that_failed(data, arguments):
+    net = new()
+    with pytest.raises((ValueError, FloatingPointError)):
+        net.fit(*data, **arguments)
+    net.fit(*data, epochs=1)
+
+
+def test_a_net_is_free_again_after_an_interrupt_at_any_bytecode(data):
+    net, optimizer, number, ended = new(), bp.Adam(), 0, False
+    code, others_trace = bp.MLP.fit.__code__, sys.gettrace()
+    net.fit(*data, epochs=1, optimizer=optimizer)
+
+    def trace(frame, event, argument):
+        nonlocal seen
+        if frame.f_code is not code:
+            return None
+        frame.f_trace_opcodes = True
+        seen += 1
+        if seen == number:
+            raise KeyboardInterrupt
+        return trace
+
+    while not ended:
+        number, seen = number + 1, 0
+        try:
+            sys.settrace(trace)
+            net.fit(*data, epochs=1, optimizer=optimizer)
+            ended = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(others_trace)
+        net.fit(*data, epochs=1, optimizer=optimizer)
+    assert number > 100
+    assert not training.fits
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12, as there is another thread
+def test_a_child_forked_while_another_thread_trains_may_train_its_copy(data):
+    net = new()
+    with Held(net, data):
+        child = os.fork()
+        if child == 0:
+            try:
+                net.fit(*data, epochs=1)
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_the_message_of_divergence_names_the_rate_of_now(data):
     optimizer = bp.SGD(0.01)
     with pytest.raises(FloatingPointError, match=r"now 1e\+06"):
@@ -343,7 +454,7 @@ def test_a_progress_bar_is_drawn_on_standard_error(data, capsys):
 
 def test_long_epochs_are_many_short_calls(data, monkeypatch):
     """So that Ctrl-C stays live; the parts add up to the same training."""
-    from bpkernel import pace, training
+    from bpkernel import pace
 
     calls = []
     launch = training.launch
