@@ -4,15 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bpkernel import reference
+from bpkernel.derivatives import Backprop
 from bpkernel.extras import need
+from bpkernel.functions.optimizers import SGD, Adam
+from bpkernel.history import History
 from bpkernel.mlp import MLP
-from bpkernel.optimizers import SGD, Adam
-from bpkernel.results import Backprop, History
 from bpkernel.version import __version__
 
 if TYPE_CHECKING:
     from bpkernel import sklearn
-    from bpkernel.estimators import MLPClassifier, MLPRegressor
+    from bpkernel.sklearn.estimators import MLPClassifier, MLPRegressor
 
 __all__ = [
     "MLP",

@@ -1,17 +1,17 @@
-"""Floor 5: `bpkernel`, and `python -m bpkernel`."""
+"""Entry point of the `bpkernel` command and of `python -m bpkernel`."""
 
 from bpkernel.extras import need
 
 
 def main() -> None:
-    """Run the command line, or say which extra it needs."""
+    """Run the command line, or exit with a message that names the missing extra."""
     try:
         for module in ("typer", "rich", "pandas", "pyarrow", "sklearn", "matplotlib", "safetensors"):
             need(module, "cli")
     except ImportError as error:
         raise SystemExit(str(error)) from None
     try:
-        from bpkernel.command_line import run
+        from bpkernel.cli.commands import run
 
         run()
     except KeyboardInterrupt:

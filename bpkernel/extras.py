@@ -1,4 +1,4 @@
-"""Floor 0: modules that only some purposes need."""
+"""Optional dependencies."""
 
 import importlib
 from typing import Any

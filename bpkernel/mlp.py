@@ -1,25 +1,26 @@
-"""Floor 4: the multilayer perceptron, as its users see it."""
+"""The multilayer perceptron, as its users see it."""
 
 import copy
 import os
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpkernel import epoch, inputs, persistence, plan
-from bpkernel.activations import HiddenActivation, OutputActivation
-from bpkernel.layout import aligned_zeros
-from bpkernel.losses import BY_NAME as LOSSES
-from bpkernel.losses import LossName
+from bpkernel import derivatives, serialization, validation
+from bpkernel.derivatives import Backprop
+from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
+from bpkernel.functions.activations import HiddenActivation, OutputActivation
+from bpkernel.functions.losses import BY_NAME as LOSSES
+from bpkernel.functions.losses import LossName
+from bpkernel.functions.optimizers import Adam, Optimizer
+from bpkernel.history import History
+from bpkernel.kernels import operands
 from bpkernel.network import Network
-from bpkernel.optimizers import COEFFICIENTS, Adam, Keep, Optimizer
-from bpkernel.results import Backprop, History
-from bpkernel.threads import launch
-from bpkernel.training import Fit, Trainer, fits, refuse_second
+from bpkernel.runtime import in_use
+from bpkernel.training import Shuffled, Training
 
 
 class MLP:
@@ -83,15 +84,15 @@ class MLP:
         activation: HiddenActivation | Sequence[HiddenActivation] = "tanh",
         output_activation: OutputActivation = "identity",
         loss: LossName = "squared_error",
-        dtype: inputs.FloatLike = "float32",
+        dtype: validation.FloatLike = "float32",
         random_state: int | np.random.Generator | None = None,
     ):
-        self.layer_sizes = inputs.layer_sizes(layer_sizes)
-        hidden, output = inputs.activations(activation, output_activation, self.layer_sizes)
+        self.layer_sizes = validation.layer_sizes(layer_sizes)
+        hidden, output = validation.activations(activation, output_activation, self.layer_sizes)
         self.activation, self.output_activation = hidden, output
-        self.loss_name = inputs.loss(loss, output)
-        self.dtype = inputs.float_dtype(dtype)
-        self._random = inputs.generator(random_state)
+        self.loss_name = validation.loss(loss, output)
+        self.dtype = validation.float_dtype(dtype)
+        self._random = validation.generator(random_state)
         self._allocate()
         for w, g in zip(self.weights, (*hidden, output), strict=True):
             n_in, n_out = w.shape
@@ -99,8 +100,8 @@ class MLP:
             w[:] = self._random.uniform(-bound, bound, w.shape)
 
     def _allocate(self) -> None:
-        activations, loss = (*self.activation, self.output_activation), LOSSES[self.loss_name]
-        self._network = Network(self.layer_sizes, activations, loss, self.dtype)
+        activations = [ACTIVATIONS[name] for name in (*self.activation, self.output_activation)]
+        self._network = Network(self.layer_sizes, activations, LOSSES[self.loss_name], self.dtype)
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
@@ -161,7 +162,7 @@ class MLP:
             Stop when the validation loss has not fallen for this many epochs, and go back to the epoch of the lowest: the
             weights, and the state of the optimizer.
         callback : callable, default=None
-            Called with the history after each epoch; training stops where it returns true.  It may change the settings of
+            Called with the history after each epoch; training stops if it returns true.  It may change the settings of
             the optimizer, such as the learning rate, for the epochs that follow.
         alpha : float, default=0.0
             L2, as in scikit-learn; it leaves out biases, and `History.loss` leaves it out.
@@ -173,40 +174,45 @@ class MLP:
         Raises
         ------
         ValueError, TypeError
-            If an argument is not as above; before any training.  If the callback gives the optimizer a setting out of its
-            range; the net and the optimizer's state are then as before.
+            If an argument is not as above, before any training; or if the callback gives the optimizer a setting out of
+            its range: the net and the optimizer's state are then as before.
         FloatingPointError
-            If training diverges; the net and the optimizer are then as before.
+            If training diverges; the net and the optimizer's state are then as before.
         RuntimeError
             If another call of `fit` trains this net or uses this optimizer, in another thread or around the callback that
             makes this call.  Meanwhile `predict`, `loss` and copies of the net are allowed.
 
         Notes
         -----
-        Interrupted (Ctrl-C), the net keeps what it has learnt; with `patience`, the weights of the lowest validation loss,
-        and the optimizer its state as of then.
+        After an interrupt (Ctrl-C) the net keeps what it has learnt; with `patience` net and optimizer are those of the lowest
+        validation loss.
         """
         samples = self._samples(X, T, sample_weight)
-        n_samples, alpha = len(samples.T), inputs.not_negative("alpha", alpha, self.dtype)
-        if sample_weight is not None:  # of which the samples have the ratios
-            alpha = inputs.not_negative("alpha / max(sample_weight)", alpha / float(np.max(sample_weight)), self.dtype)
-        epochs, batch_size = inputs.count("epochs", epochs), inputs.count("batch_size", batch_size)
-        shuffle, progress = inputs.flag("shuffle", shuffle), inputs.flag("progress", progress)
+        n_samples, alpha = len(samples.T), validation.not_negative("alpha", alpha, self.dtype)
+        if sample_weight is not None:  # the samples have weights of the same ratios
+            alpha = validation.not_negative("alpha / max(sample_weight)", alpha / float(np.max(sample_weight)), self.dtype)
+        epochs, batch_size = validation.count("epochs", epochs), validation.count("batch_size", batch_size)
+        shuffle, progress = validation.flag("shuffle", shuffle), validation.flag("progress", progress)
         optimizer = Adam() if optimizer is None else optimizer
-        inputs.training(optimizer, callback, patience, validation_data)
-        validation = None
+        validation.training(optimizer, callback, patience, validation_data)
+        validation_loss = None
         if validation_data is not None:
-            held_back = self._samples(*inputs.pair("validation_data", validation_data), prefix="validation ")
-            validation = lambda: self._network.mean_error(held_back)  # noqa: E731
-        orders = (lambda: self._random.permutation(n_samples)) if shuffle else (lambda: np.arange(n_samples))
+            held_back = self._samples(*validation.pair("validation_data", validation_data), prefix="validation ")
+            validation_loss = lambda: self._network.mean_error(held_back)  # noqa: E731
         call = object()
         try:
-            fits[call] = Fit(os.getpid(), threading.get_ident(), sys._getframe(), self._network, optimizer)
-            refuse_second(call)
-            trainer = Trainer(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
-            return trainer.run(samples, orders, epochs, validation, patience, progress, callback)
+            used = in_use.begin(call, sys._getframe(), self._network, optimizer)
+            if used is not None:
+                name = "net" if used is self._network else type(optimizer).__name__
+                raise RuntimeError(
+                    f"this {name} is being used by another call of fit, in another thread or around this callback; "
+                    "wait for its end, or use a copy (copy.deepcopy)"
+                )
+            training = Training(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
+            orders = Shuffled(self._random, n_samples, shuffle)
+            return training.run(samples, orders, epochs, validation_loss, patience, progress, callback)
         finally:
-            fits.pop(call, None)
+            in_use.uses.pop(call, None)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The outputs y of the net, (n_samples, n_outputs), for inputs X (n_samples, n_inputs).
@@ -214,7 +220,7 @@ class MLP:
         Raises ValueError or TypeError if X is of another shape or holds other than finite numbers.  The outputs of a
         sample do not depend on the others.
         """
-        return self._network.outputs(inputs.samples("X", X, self.layer_sizes[0], self.dtype))
+        return self._network.outputs(validation.samples("X", X, self.layer_sizes[0], self.dtype))
 
     def loss(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The mean error Σ_n s_n E^n / Σ_n s_n; X, T, sample_weight and what is raised as in `fit`."""
@@ -233,22 +239,13 @@ class MLP:
         (0.5, 1.0, 2.0, 1.0)
         """
         samples = self._samples(X, T)
-        n_samples, layout = len(samples.T), self._network.layout
-        n_threads = plan.threads_for(layout, n_samples)
-        work = plan.work(layout, n_samples, n_threads, keep_a=True)
-        gradient, total = aligned_zeros(2 * layout.n_params, self.dtype).reshape(2, -1), np.zeros((1, 3))
-        step = plan.step(Keep, np.zeros(COEFFICIENTS), gradient, np.zeros(1, np.int64), mean=False)
-        launch(n_threads, epoch.train, self._network.compiled, step, samples, np.arange(n_samples, dtype=np.int64), work, total)
-        none, X = np.empty((n_samples, 0), self.dtype), np.concatenate([samples.X, samples.X_other]).astype(self.dtype)
-        views = (layout.units(buffer, n_samples) for buffer in (work.units.a, work.units.z, work.units.delta))
-        a, z, delta = (tuple(view.copy() for view in layer) for layer in views)
-        dw, db = layout.weights(gradient[0]), layout.biases(gradient[0])
-        return Backprop((none, *a), (X, *z), (none, *delta), dw, db, float(total[0, 0]))
+        X = np.concatenate([samples.X, samples.X_other]).astype(self.dtype)  # one of the two has no rows
+        return derivatives.backprop(self._network, samples, X)
 
-    def _samples(self, X: Any, T: Any, sample_weight: Any = None, *, prefix: str = "") -> plan.Samples:
-        X = inputs.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
-        T = inputs.targets(f"{prefix}T", T, self.loss_name, len(X), self.layer_sizes[-1], self.dtype)
-        return plan.samples(X, T, inputs.sample_weight(sample_weight, len(X), self.dtype))
+    def _samples(self, X: Any, T: Any, sample_weight: Any = None, *, prefix: str = "") -> operands.Samples:
+        X = validation.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
+        T = validation.targets(f"{prefix}T", T, self.loss_name, len(X), self.layer_sizes[-1], self.dtype)
+        return operands.samples(X, T, validation.sample_weight(sample_weight, len(X), self.dtype))
 
     # ------------------------------------------------------------------------------------------------- to files and back
 
@@ -264,7 +261,7 @@ class MLP:
             tensors[f"weights.{l}"], tensors[f"biases.{l}"] = w, b
         if metadata is not None and not (isinstance(metadata, Mapping) and not {"net", "format"} & set(metadata)):
             raise ValueError('metadata must be a dictionary whose keys are neither "net" nor "format"')
-        persistence.save(path, tensors, {**(metadata or {}), "net": self._architecture()})
+        serialization.save(path, tensors, {**(metadata or {}), "net": self._architecture()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MLP":
@@ -277,7 +274,7 @@ class MLP:
     @classmethod
     def load_with_metadata(cls, path: str | os.PathLike[str]) -> tuple["MLP", dict[str, Any]]:
         """Read a net and the metadata that it was saved with; raises what `load` does."""
-        tensors, metadata = persistence.load(path)
+        tensors, metadata = serialization.load(path)
         try:
             sizes = metadata["net"]["layer_sizes"]
             n_layers = len(sizes) - 1

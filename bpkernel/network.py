@@ -1,21 +1,25 @@
-"""Floor 4: a net in memory: its weights, what the kernels know of them, and its outputs."""
+"""A net in memory: its weights, its operands for the kernels, and its outputs."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from bpkernel import crew, epoch, plan
-from bpkernel.layout import Layout, aligned_zeros
-from bpkernel.pace import Pace
-from bpkernel.threads import launch
-from bpkernel.tiles import ROWS
+from bpkernel.codegen.processor import ROWS
+from bpkernel.kernels import inference, operands, partition
+from bpkernel.kernels.layout import Layout
+from bpkernel.runtime import task_queue
+from bpkernel.runtime.memory import aligned_zeros
+from bpkernel.runtime.pace import Pace
+from bpkernel.runtime.threads import launch
 
 NO_ERRORS = np.empty(0)
+PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once without a backward pass
+SHARES = 2  # blocks of samples for each thread
 
 
 class Network:
-    """The weights of a net, which the kernels and whoever holds a view of them share.
+    """The weights of a net, shared by the kernels and by whoever holds a view of them.
 
     Attributes
     ----------
@@ -23,22 +27,29 @@ class Network:
     params : ndarray (n_params,)
         All weights and biases; zeros at first.
     weights, biases : tuple of ndarray
-        Live views (n_in, n_out) and (n_out,) for every layer, inputs first.
+        Live views (n_in, n_out) of every edge and (n_out,) of every node but the inputs.
     """
 
-    def __init__(self, sizes: Sequence[int], activations: Sequence[str], loss: type[Any], dtype: np.dtype):
-        self.layout = Layout(sizes, activations, dtype)
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: Sequence[Any],
+        loss: Any,
+        dtype: np.dtype,
+        pairs: Sequence[tuple[int, int]] | None = None,
+    ):
+        self.layout = Layout(sizes, activations, dtype, pairs)
         self.params = aligned_zeros(self.layout.n_params, dtype)
         self.weights, self.biases = self.layout.weights(self.params), self.layout.biases(self.params)
         self._loss = loss
-        self._compiled: plan.Net | None = None
-        self._for_one_row: list[Inference] = []  # scratch that no caller uses just now
+        self._compiled: operands.Net | None = None
+        self._for_one_row: list[Inference] = []  # scratch memory that no caller uses at the moment
 
     @property
-    def compiled(self) -> plan.Net:
+    def compiled(self) -> operands.Net:
         """The net as the kernels take it; compiled when first asked for."""
         if self._compiled is None:
-            self._compiled = plan.net(self.layout, self._loss, self.params)
+            self._compiled = operands.net(self.layout, self._loss, self.params)
         return self._compiled
 
     def outputs(self, X: np.ndarray) -> np.ndarray:
@@ -47,14 +58,16 @@ class Network:
         y = np.empty((len(X), self.layout.sizes[-1]), dtype)
         try:
             inference = self._for_one_row.pop() if len(X) == 1 else Inference(self, len(X))
-        except IndexError:  # the first caller, or another thread is using it
+        except IndexError:  # this is the first caller, or another thread is using the scratch memory
             inference = Inference(self, 1)
-        inference.run(plan.samples(X, y, np.empty(0, dtype)), y, NO_ERRORS)  # y stands in for the targets, not asked for
+        inference.run(
+            operands.samples(X, y, np.empty(0, dtype)), y, NO_ERRORS
+        )  # y takes the place of targets, which are not read
         if len(X) == 1:
             self._for_one_row.append(inference)
         return y
 
-    def mean_error(self, samples: plan.Samples) -> float:
+    def mean_error(self, samples: operands.Samples) -> float:
         """Σ_n s_n E^n / Σ_n s_n; a sample without weight does not count, even if its E^n is Inf."""
         e = np.empty(len(samples.s))
         Inference(self, len(samples.s)).run(samples, samples.T[:0], e)
@@ -63,30 +76,20 @@ class Network:
 
 
 class Inference:
-    """The way forward through a net, with its scratch; for one caller at a time."""
+    """The forward pass through a net, with its scratch memory; for one caller at a time."""
 
     def __init__(self, network: Network, n_samples: int):
         layout, self.net = network.layout, network.compiled
-        self.n_threads = plan.threads_worth(layout.flops * n_samples // 3) if n_samples > 1 else 1
-        share = -(-n_samples // (epoch.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
-        each = min(-(-share // ROWS) * ROWS, plan.PREDICTED_TOGETHER) if n_samples > 1 else 1
-        self.units = plan.units(layout, each * self.n_threads)
-        self.own_rows, self.crew = np.arange(each, dtype=np.int64), crew.state(self.n_threads)
+        self.n_threads = partition.threads_worth(layout.flops * n_samples // 3) if n_samples > 1 else 1
+        share = -(-n_samples // (SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
+        each = min(-(-share // ROWS) * ROWS, PREDICTED_TOGETHER) if n_samples > 1 else 1
+        self.units = operands.units(layout, each * self.n_threads)
+        self.own_rows, self.queue = np.arange(each, dtype=np.int64), task_queue.make(self.n_threads)
 
-    def run(self, samples: plan.Samples, y: np.ndarray, e: np.ndarray) -> None:
+    def run(self, samples: operands.Samples, y: np.ndarray, e: np.ndarray) -> None:
         """Outputs y (n_samples, n_outputs) and errors E^n e (n_samples,), overwritten; either may have no rows."""
         n = max(len(y), len(e))
         parts = Pace().parts(n, self.units.n_samples) if n > 1 else (slice(0, n),)
         for part in parts:
-            launch(
-                self.n_threads,
-                epoch.infer,
-                self.net,
-                samples,
-                part.start,
-                self.units,
-                self.own_rows,
-                self.crew,
-                y[part],
-                e[part],
-            )
+            own = self.units, self.own_rows, self.queue
+            launch(self.n_threads, inference.outputs, self.net, samples, part.start, *own, y[part], e[part])

@@ -1,14 +1,17 @@
-"""Floor 4: a live progress bar in the terminal."""
+"""A progress bar in the terminal."""
 
 from types import TracebackType
 from typing import Any
 
 from bpkernel.extras import need
-from bpkernel.results import History
+from bpkernel.history import History
 
 
 class Bar:
-    """A bar over all epochs with the present loss, validation score and speed; drawn by rich, on standard error."""
+    """A bar over all epochs with the current loss, validation score and speed, drawn by rich on standard error.
+
+    `history` is the History of the run so far.
+    """
 
     def __init__(self, n_samples: int, epochs: int):
         progress, console = need("rich.progress", "cli"), need("rich.console", "cli")
@@ -20,7 +23,7 @@ class Bar:
             console=console.Console(stderr=True),
             expand=True,
         )
-        self._task = self._bar.add_task("", total=n_samples * epochs, epoch="compiling (once on this machine)", figures="")
+        self._task = self._bar.add_task("", total=n_samples * epochs, epoch="compiling (only once per machine)", figures="")
 
     def __enter__(self) -> "Bar":
         self._bar.start()
@@ -30,11 +33,11 @@ class Bar:
         self._bar.stop()
 
     def samples(self, n: int, history: History) -> None:
-        """n more samples have been trained on."""
+        """Advance by n samples."""
         self._bar.update(self._task, advance=n, epoch=f"epoch {min(len(history.loss) + 1, self._epochs)}/{self._epochs}")
 
     def epoch(self, history: History) -> None:
-        """One more epoch has ended."""
+        """Show the figures of the epoch that has just ended."""
         figures = [f"loss {history.loss[-1]:.4g}"]
         if history.validation_score:
             figures.append(f"validation {history.validation_score[-1]:.4f}")

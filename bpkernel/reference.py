@@ -1,21 +1,21 @@
-"""Back-propagation in plain Python: the oracle that every compiled kernel is checked against.
+"""Back-propagation in plain Python: the reference that every compiled kernel is checked against.
 
-Lists, floats and `math`, nothing else.  The equations are numbered as in C. M. Bishop, *Neural Networks for Pattern
-Recognition* (1995), section 4.8, and this page keeps the book's letters:
+It uses lists, floats and `math`, nothing else.  Equations are numbered as in C. M. Bishop, *Neural Networks for Pattern
+Recognition* (1995), section 4.8, and the letters are the book's:
 
     n  a sample            i  a unit of the layer before        a  pre-activation         t      target
     l  a layer             j  a unit of this layer              z  output of a unit       delta  ∂E/∂a
                            k  a unit of the layer after,        y  output of the net      g      activation
                               or of the output
 
-A layer is a pair (w, g).  `w[i][j]` is the book's w_ji, the weight from unit i to unit j, and `w[0][j]` is the bias of
-unit j: biases are absorbed by a unit z_0 = 1 that every layer has.  `g` is the name of an activation.  A net is a list
-of layers, a loss is a name, and nothing here is ever modified in place but a net under training.
+A layer is a pair (w, g).  `w[i][j]` is the book's w_ji, the weight from unit i to unit j.  `w[0][j]` is the bias of unit j,
+the weight of an extra unit z_0 = 1.  `g` is the name of an activation.  A net is a list of layers; a loss is a name.
+Functions return new lists: only `train` modifies its net, and only an optimizer's `step` its state.
 """
 
 import math
 
-TINY = 2.0**-1022  # the smallest normal float: keeps log(y) and 1 / y finite where an output has underflowed to 0
+TINY = 2.0**-1022  # the smallest normal float: keeps log(y) and 1 / y finite if an output underflows to 0
 
 
 # ---------------------------------------------------------------------------------------------- activations, z = g(a)
@@ -26,13 +26,13 @@ def logistic(a):
 
 
 def softmax(a):
-    """y_k = exp(a_k) / Σ_k' exp(a_k'), for the whole layer at once; the shift by the largest a_k changes nothing."""
+    """y_k = exp(a_k) / Σ_k' exp(a_k') for a whole layer.  Subtracting the largest a_k avoids overflow and cancels out."""
     largest = max(a)
     e = [math.exp(a_k - largest) for a_k in a]
     return [e_k / sum(e) for e_k in e]
 
 
-# name: (g(a), g'(a) written in terms of a and z = g(a))
+# name: (g(a), g'(a) as a function of a and z = g(a))
 ELEMENTWISE = {
     "identity": (lambda a: a, lambda a, z: 1.0),
     "logistic": (logistic, lambda a, z: z * (1.0 - z)),
@@ -51,7 +51,7 @@ def activate(g, a):
 
 
 def times_slope(g, a, z, d):
-    """∂E/∂a_j from d_j = ∂E/∂z_j: g'(a_j) d_j; for softmax Σ_k ∂z_k/∂a_j d_k, ∂z_k/∂a_j = z_k (δ_kj - z_j)."""
+    """∂E/∂a_j from d_j = ∂E/∂z_j: g'(a_j) d_j, or for softmax Σ_k ∂z_k/∂a_j d_k with ∂z_k/∂a_j = z_k ([k = j] - z_j)."""
     if g == "softmax":
         units = range(len(a))
         return [sum(z[k] * ((k == j) - z[j]) * d[k] for k in units) for j in units]
@@ -66,7 +66,7 @@ def log(y):
     return math.log(max(y, TINY))
 
 
-# name: (E^n = Σ_k of this, ∂E/∂y_k)
+# name: (term k of E^n = Σ_k ..., ∂E/∂y_k)
 LOSSES = {
     "squared_error": (
         lambda y, t: 0.5 * (y - t) ** 2,
@@ -80,7 +80,7 @@ LOSSES = {
         lambda y, t: -t * log(y) - (1.0 - t) * log(1.0 - y),
         lambda y, t: -t / max(y, TINY) + (1.0 - t) / max(1.0 - y, TINY),
     ),
-    "poisson": (  # half the deviance: 0 where y = t
+    "poisson": (  # half the deviance, which is 0 if y = t
         lambda y, t: y - t + (t * (math.log(t) - log(y)) if t > 0.0 else 0.0),
         lambda y, t: 1.0 - t / max(y, TINY),
     ),
@@ -109,7 +109,7 @@ def output_deltas(g, loss, a, y, t):
 
 
 def hidden_deltas(g, w_next, delta_next, a, z):
-    """Eq. 7: δ_j = g'(a_j) Σ_k w_kj δ_k.  Row 0 of w_next, the biases, leads back to no unit."""
+    """Eq. 7: δ_j = g'(a_j) Σ_k w_kj δ_k.  Row 0 of w_next holds biases, whose unit z_0 has no δ."""
     back = [sum(w_kj * delta_k for w_kj, delta_k in zip(row, delta_next)) for row in w_next[1:]]
     return times_slope(g, a, z, back)
 
@@ -123,7 +123,7 @@ def gradients(z, delta):
 
 
 def forward(net, x):
-    """Every a and z of the net for one sample; a[0] is empty and z[0] is x, so that l counts layers from the input."""
+    """a and z of every layer for one sample.  z[0] is x and a[0] is empty, so that index l counts layers from the input."""
     a, z = [[]], [list(x)]
     for w, g in net:
         a.append(pre_activations(w, z[-1]))
@@ -132,7 +132,7 @@ def forward(net, x):
 
 
 def backprop(net, loss, x, t):
-    """(E^n, a, z, delta, dw) of one sample; dw[l] has the shape of w[l], its row 0 the gradient of the biases."""
+    """(E^n, a, z, delta, dw) of one sample.  dw[l] has the shape of w in layer l; its row 0 is the gradient of the biases."""
     a, z = forward(net, x)
     last = len(net)
     delta = [[] for _ in z]
@@ -145,7 +145,7 @@ def backprop(net, loss, x, t):
 
 
 def batch_gradient(net, loss, X, T, sample_weight):
-    """E = Σ_n s_n E^n and ∂E/∂w of a batch, s_n the weight of sample n."""
+    """E = Σ_n s_n E^n and ∂E/∂w of a batch, where s_n is the weight of sample n."""
     total, total_dw = 0.0, [[[0.0] * len(row) for row in w] for w, _ in net]
     for x, t, s in zip(X, T, sample_weight):
         e, _, _, _, dw = backprop(net, loss, x, t)
@@ -191,10 +191,10 @@ class Adam:
 
 
 def train(net, loss, X, T, optimizer, orders, batch_size, sample_weight=None):
-    """Train `net` in place by mini-batches and return the mean E^n of every epoch.
+    """Train `net` in place with mini-batches, and return the weighted mean of E^n for each epoch.
 
-    `orders` holds one list of sample indices an epoch, the order in which the samples are seen.  The step uses the
-    gradient of the batch's mean error, Σ_n s_n ∂E^n/∂w / Σ_n s_n.
+    `orders` holds a list of sample indices for each epoch, in the order of training.  A step uses the gradient of the
+    batch's mean error, Σ_n s_n ∂E^n/∂w / Σ_n s_n.
     """
     s = sample_weight or [1.0] * len(X)
     state = [[[optimizer.start() for _ in row] for row in w] for w, _ in net]

@@ -1,154 +1,183 @@
-"""Floor 4: the epochs of a `fit`, around the compiled mini-batches."""
+"""Training: the one epoch loop of nets and estimators, and the early stopping of `MLP.fit`."""
 
 import math
 import operator
-import os
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Protocol
 
 import numpy as np
 
-from bpkernel import epoch, plan
+from bpkernel.functions.optimizers import Optimizer
+from bpkernel.history import History
+from bpkernel.kernels import operands
+from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
-from bpkernel.optimizers import Optimizer
-from bpkernel.pace import Pace
 from bpkernel.progress import Bar
-from bpkernel.results import History
-from bpkernel.threads import launch, stack
+from bpkernel.runtime.threads import launch
+
+AHEAD_SECONDS = 2e-3  # of short epochs run in one call: a call from Python takes 10 µs, a third of an epoch of 150 samples
 
 
-class Fit(NamedTuple):
-    """A call of `fit`: where it runs, and what it trains."""
+class Orders(Protocol):
+    """The orders in which the samples are seen."""
 
-    process: int
-    thread: int
-    frame: FrameType
-    network: Network
-    optimizer: Optimizer
+    def draw(self, n_epochs: int) -> np.ndarray:
+        """The orders of the next epochs (n_epochs, n_samples); the first of them is asked for at once."""
 
-    def goes_on(self) -> bool:
-        """Not if an interrupt hit it before it could leave `fits`, nor in a child forked while another thread trained."""
-        if self.thread == threading.get_ident():
-            return any(frame is self.frame for frame in stack(self.thread))
-        return self.process == os.getpid() and self.thread in sys._current_frames()
+    def advance(self) -> None:
+        """Another one of the epochs that have been drawn is asked for."""
 
 
-# The fits that go on, first come first.  It is noted here and not in nets and optimizers, whose copies and pickles are free.
-fits: dict[object, Fit] = {}
+class Epochs:
+    """Epochs of mini-batches, one after the other.
 
+    Short epochs are run ahead: several in one compiled call.  The settings of the optimizer must not change meanwhile.
 
-def refuse_second(call: object) -> None:
-    """Raise RuntimeError where a fit that came before this one trains the same net or optimizer."""
-    this = fits[call]
-    for other, fit in list(fits.items()):
-        if other is call:
+    Parameters
+    ----------
+    batches : MiniBatches
+    samples : operands.Samples
+    orders : Orders
+    ahead : bool
+        Whether epochs may be run ahead.
+    arrays : tuple of ndarray, default=()
+        What training changes in place: `settle` takes back epochs that were run ahead and not asked for.
+    """
+
+    def __init__(
+        self,
+        batches: MiniBatches,
+        samples: operands.Samples,
+        orders: Orders,
+        *,
+        ahead: bool,
+        arrays: tuple[np.ndarray, ...] = (),
+    ):
+        self._batches, self._samples, self._orders = batches, samples, orders
+        self._ahead, self._arrays, self._n = ahead, arrays, 1
+        self._total, self._asked = np.empty((0, 3)), 0
+        self.seconds = 0.0  # that the last epoch took
+
+    def next(self, most: int, on_part: Callable[[slice, np.ndarray], None] | None = None) -> np.ndarray:
+        """The three sums of the next epoch, as of `kernels.epoch.batches`.
+
+        At most `most` epochs will be asked for, this one included.  `on_part(part, sums)` is called after each compiled call
+        with the samples that it has seen and the sums so far, unless epochs are run ahead.
+        """
+        if self._asked < len(self._total):
+            self._orders.advance()
+            self._asked += 1
+            return self._total[self._asked - 1]
+        n, start = min(self._n, most), time.perf_counter()
+        total = np.zeros((n, 3))
+        if n == 1:
+            order = self._orders.draw(1)[0]
+            for part in self._batches.parts(len(order)):
+                launch(*self._batches.call(self._samples, order[part], total))
+                if on_part is not None:
+                    on_part(part, total[0])
+            self._total, self._asked = total, 1
+        else:
+            self._before = [array.copy() for array in self._arrays]
+            self._total, self._asked = total, 0  # from here on `settle` takes back all of it if it is interrupted
+            self._drawn = self._orders.draw(n)
+            launch(*self._batches.call(self._samples, self._drawn, total))
+            self._asked = 1
+        self.seconds = (time.perf_counter() - start) / n
+        if self._ahead:
+            self._n = max(1, min(2 * n, int(AHEAD_SECONDS / self.seconds)))
+        return total[0]
+
+    def settle(self) -> None:
+        """Leave the arrays as they are after the epochs that have been asked for."""
+        if self._asked == len(self._total):
             return
-        if not fit.goes_on():
-            fits.pop(other, None)
-        elif fit.network is this.network:
-            raise RuntimeError(
-                "this net is being trained by another call of fit, in another thread or around this callback; "
-                "wait for its end, or train a copy.deepcopy of the net"
-            )
-        elif fit.optimizer is this.optimizer:
-            raise RuntimeError(
-                f"this {type(fit.optimizer).__name__} is in use by another call of fit, in another thread or around this "
-                "callback; give each net an optimizer of its own, or wait for the end of that fit"
-            )
+        for array, before in zip(self._arrays, self._before, strict=True):
+            array[...] = before
+        if self._asked > 0:
+            launch(*self._batches.call(self._samples, self._drawn[: self._asked], np.zeros((self._asked, 3))))
+        self._total = self._total[: self._asked]
 
 
 class Diverged(FloatingPointError):
-    """Training has left the range of finite numbers, and net and optimizer are as before it."""
+    """Training has left the range of finite numbers; the net and the optimizer are as before it."""
 
 
-class MiniBatches:
-    """Mini-batch training of a net in place, in compiled calls of about the length of a Pace.
+class Shuffled:
+    """Orders drawn from a NumPy generator, or always that of the samples."""
 
-    The weights and the optimizer's state are those after a whole number of mini-batches at any time Python runs, so
-    whatever interrupts the training finds the net in order.
-    """
+    def __init__(self, generator: np.random.Generator, n_samples: int, shuffle: bool):
+        self._generator, self._n_samples, self._shuffle = generator, n_samples, shuffle
 
-    def __init__(self, network: Network, step: plan.Step, batch_size: int):
-        self.net, self.step, self.batch_size = network.compiled, step, batch_size
-        self.n_threads = plan.threads_for(network.layout, batch_size)
-        self.work = plan.work(network.layout, batch_size, self.n_threads)
-        self._pace = Pace()
+    def draw(self, n_epochs: int) -> np.ndarray:
+        orders = np.empty((n_epochs, self._n_samples), np.int64)
+        for order in orders:
+            order[:] = self._generator.permutation(self._n_samples) if self._shuffle else np.arange(self._n_samples)
+        return orders
 
-    def run(self, samples: plan.Samples, order: np.ndarray, total: np.ndarray) -> Iterator[slice]:
-        """See the samples once in an order (n,), and yield after each compiled call the part of it that has been seen.
-
-        total (1, 3) : the sums of `epoch.train`, added to.
-        """
-        order = np.ascontiguousarray(order, np.int64)
-        for part in self._pace.parts(order.size, self.batch_size):
-            launch(self.n_threads, epoch.train, self.net, self.step, samples, order[part], self.work, total)
-            yield part
-
-    def run_epochs(self, samples: plan.Samples, orders: np.ndarray, total: np.ndarray) -> None:
-        """See the samples in several orders (n_epochs, n), in one compiled call; total (n_epochs, 3): added to."""
-        launch(
-            self.n_threads,
-            epoch.train,
-            self.net,
-            self.step,
-            samples,
-            np.ascontiguousarray(orders, np.int64).ravel(),
-            self.work,
-            total,
-        )
+    def advance(self) -> None:
+        pass
 
 
-class Trainer:
-    """One run of mini-batch training of a net, in place.
+class Training:
+    """One fit of a net, in place.
 
-    Where the loss or a weight is no longer finite, or a callback has set what the optimizer refuses, all is put back as it was
-    before: weights, the optimizer's state, and that of `random`, from which others draw the orders.
+    If the loss or a weight is no longer finite, or a setting of the optimizer is out of range, the weights and the
+    optimizer's state are put back as they were before.
     """
 
     def __init__(self, network: Network, optimizer: Optimizer, batch_size: int, alpha: float, random: np.random.Generator):
-        self.params, self.optimizer, self.random = network.params, optimizer, random
-        self.read = optimizer.values()
+        self._network, self._optimizer, self._random = network, optimizer, random
+        self._random_before, self._values = random.bit_generator.state, optimizer.values()
         settings = optimizer.settings(network.layout.dtype)
-        self.random_before = random.bit_generator.state
-        self.before = self.params.copy(), optimizer.snapshot()
+        self._before = network.params.copy(), optimizer.snapshot()
+        self._best: tuple[np.ndarray, object] | None = (
+            None  # weights and optimizer of the lowest validation loss, with patience
+        )
         try:
-            step = plan.step(type(optimizer), settings, *optimizer.bind(network.layout), alpha=alpha)
-            self.batches = MiniBatches(network, step, batch_size)
+            state, steps = optimizer.bind(network.layout)
+            self._step = operands.step(type(optimizer), settings, state, steps, network.layout, alpha=alpha)
+            self._batches = MiniBatches(network, self._step, batch_size)
         except BaseException:  # interrupted while compiling
-            optimizer.restore(self.before[1])
+            optimizer.restore(self._before[1])
             raise
-        self.best: tuple[np.ndarray, Any] | None = None  # weights and optimizer at the lowest validation loss, with patience
 
     def run(
         self,
-        samples: plan.Samples,
-        orders: Callable[[], np.ndarray],
+        samples: operands.Samples,
+        orders: Orders,
         epochs: int,
         validation: Callable[[], float] | None,
         patience: int | None,
         progress: bool,
         callback: Callable[[History], object] | None,
     ) -> History:
-        """Up to `epochs` epochs, each in the order that `orders()` gives."""
+        """Up to `epochs` epochs."""
         history = History(n_samples=len(samples.T))
         total_weight = float(samples.s.sum(dtype=np.float64))
         lowest, lowest_epoch = math.inf, 0
+        watched = validation is not None or callback is not None or progress
+        loop = Epochs(self._batches, samples, orders, ahead=not watched)
         try:
             with Bar(len(samples.T), epochs) if progress else nullcontext() as bar:
+
+                def on_part(part: slice, sums: np.ndarray) -> None:
+                    self._go_on_if(math.isfinite(sums[0]), len(history.loss) + 1)
+                    if bar is not None:
+                        bar.samples(part.stop - part.start, history)
+
                 for number in range(epochs):
-                    self._read_settings()
-                    start = time.perf_counter()
-                    loss = self._epoch(samples, orders(), history, bar) / total_weight
-                    history.loss.append(loss)
-                    history.seconds.append(time.perf_counter() - start)
+                    if callback is not None:
+                        self._read_settings()
+                    loss = loop.next(epochs - number, on_part)[0] / total_weight
+                    self._go_on_if(math.isfinite(loss), number + 1)
+                    history.loss.append(float(loss))
+                    history.seconds.append(loop.seconds)
                     if validation is not None:
                         history.validation_loss.append(validation())
-                        self._go_on_if(math.isfinite(history.validation_loss[-1]), len(history.loss))
+                        self._go_on_if(math.isfinite(history.validation_loss[-1]), number + 1)
                     stop = callback is not None and callback(history)
                     if bar is not None:
                         bar.epoch(history)
@@ -156,50 +185,41 @@ class Trainer:
                         if history.validation_loss[-1] < lowest:
                             lowest, lowest_epoch = history.validation_loss[-1], number
                             history.best_epoch = number
-                            self.best = self.params.copy(), self.optimizer.snapshot()
+                            self._best = self._network.params.copy(), self._optimizer.snapshot()
                         stop = stop or number - lowest_epoch >= patience
                     if stop:
                         break
         finally:
-            if self.best is not None:
-                self._go_back(self.best)
-        self._go_on_if(bool(np.isfinite(self.params).all()), len(history.loss))
+            if self._best is not None:
+                self._put_back(*self._best)
+        self._go_on_if(bool(np.isfinite(self._network.params).all()), len(history.loss))
         return history
 
     def _read_settings(self) -> None:
         """Take over the settings that a callback has changed; to check them takes the time of a short epoch."""
-        values = self.optimizer.values()
-        if any(map(operator.is_not, values, self.read)):
+        values = self._optimizer.values()
+        if any(map(operator.is_not, values, self._values)):
             try:
-                self.batches.step.settings[:] = self.optimizer.settings(self.params.dtype)
+                self._step.settings[:] = self._optimizer.settings(self._network.layout.dtype)
             except (TypeError, ValueError):
-                self._undo()
+                self._fail()
                 raise
-            self.read = values
-
-    def _epoch(self, samples: plan.Samples, order: np.ndarray, history: History, bar: Bar | None) -> float:
-        """Σ_n s_n E^n of one epoch."""
-        total = np.zeros((1, 3))
-        for part in self.batches.run(samples, order, total):
-            self._go_on_if(math.isfinite(total[0, 0]), len(history.loss) + 1)
-            if bar is not None:
-                bar.samples(part.stop - part.start, history)
-        return float(total[0, 0])
+            self._values = values
 
     def _go_on_if(self, finite: bool, epoch: int) -> None:
         """Put everything back as it was and raise, unless what was computed is finite."""
         if not finite:
-            self._undo()
+            self._fail()
             raise Diverged(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite; the net and the optimizer "
-                f"are as before fit. Lower the learning rate (now {self.batches.step.settings[0]:g}), or standardise X and T"
+                f"are as before fit. Lower the learning rate (now {self._step.settings[0]:g}), or standardise X and T"
             )
 
-    def _undo(self) -> None:
-        self.best = None
-        self._go_back(self.before)
-        self.random.bit_generator.state = self.random_before
+    def _fail(self) -> None:
+        self._best = None
+        self._put_back(*self._before)
+        self._random.bit_generator.state = self._random_before
 
-    def _go_back(self, kept: tuple[np.ndarray, Any]) -> None:
-        self.params[:], snapshot = kept
-        self.optimizer.restore(snapshot)
+    def _put_back(self, params: np.ndarray, optimizer: object) -> None:
+        self._network.params[:] = params
+        self._optimizer.restore(optimizer)

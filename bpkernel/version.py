@@ -1,3 +1,3 @@
-"""Floor 0: the version, in its one place."""
+"""The version, defined here only."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The numbers of the documentation are those that were measured; what measures them runs."""
+"""The numbers in the documentation are the measured ones, and the code that measures them runs."""
 
 import csv
 import io
@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bpkernel import bench
-from bpkernel.trainers import TRAINERS, Case, installed
+from bpkernel.cli import bench
+from bpkernel.cli.peers import Workload
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))  # asv_benchmarks is no part of the package; behind all else, so that bpkernel is what is installed
+sys.path.append(str(ROOT))  # asv_benchmarks is not part of the package; last, so that the installed bpkernel is tested
 
 from asv_benchmarks import peers, pictures, report  # noqa: E402
+from asv_benchmarks.compiled_peers import PEERS, installed  # noqa: E402
+from asv_benchmarks.forward import forward_pass  # noqa: E402
 
 PAGES = [*report.PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
-SMALL = Case((3, 5, 2), 8, "float32", "classes")
+SMALL = Workload((3, 5, 2), 8, "float32", "classes")
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +31,19 @@ def parts():
 
 
 @pytest.mark.parametrize("page", report.PAGES, ids=lambda path: path.name)
-def test_tables_and_numbers_of_a_page_are_those_of_the_record(page, parts):
+def test_tables_and_numbers_of_a_page_agree_with_the_record(page, parts):
     text = page.read_text()
     assert report.fill(text, report.tables(parts), report.numbers(parts)) == text
 
 
-def test_a_number_that_was_not_measured_is_found(parts):
+def test_a_wrong_number_is_corrected(parts):
     text = (ROOT / "README.md").read_text()
     for wrong in (text.replace("<!--=mean-->", "<!--=mean-->9"), text.replace("<!-- end -->", "| a | b |\n<!-- end -->", 1)):
         assert wrong != text
         assert report.fill(wrong, report.tables(parts), report.numbers(parts)) == text
 
 
-def test_the_record_is_whole_and_its_pictures_and_report_are_drawn_from_it(parts, tmp_path):
+def test_the_record_is_complete_and_its_pictures_and_report_are_up_to_date(parts, tmp_path):
     assert set(peers.PARTS) | {"machine", "again", "history"} == set(parts)
     assert set(report.tables(parts)) == set(report.TABLES)
     for path in report.RECORD.glob("*.csv"):
@@ -55,7 +57,7 @@ def test_the_record_is_whole_and_its_pictures_and_report_are_drawn_from_it(parts
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in report.RECORD.iterdir()}
 
 
-def test_ratios_are_worked_out_as_said(tmp_path):
+def test_ratios_are_medians_of_ratios_within_rounds(tmp_path):
     lines = ["net,weights,batch,flops_per_sample,trainer,round,us_per_sample,peak_gflops"]
     for i, (ours, theirs) in enumerate([(1.0, 2.0), (1.0, 3.0), (2.0, 20.0)]):
         lines += [f"n,10,2,100,bpkernel,{i},{ours},1.0", f"n,10,2,100,JAX,{i},{theirs},1.0"]
@@ -70,34 +72,32 @@ MEASURED = re.compile(rf"(?<![\w.])\d[\d,.]*(?:\s*(?:to|-|–|and)\s*\d[\d.,]*)?
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_no_page_tells_a_figure_that_is_in_no_file(page):
+def test_every_figure_of_a_page_is_filled_in_from_a_file(page):
     text = page.read_text()
-    for told in (r"```.*?```", r"<!-- table: \w+ -->.*?<!-- end -->", r"<!--=[^>]*-->.*?<!--/-->", r"`[^`]*`"):
-        text = re.sub(told, "", text, flags=re.DOTALL)
+    for measured in (r"```.*?```", r"<!-- table: \w+ -->.*?<!-- end -->", r"<!--=[^>]*-->.*?<!--/-->", r"`[^`]*`"):
+        text = re.sub(measured, "", text, flags=re.DOTALL)
     assert MEASURED.findall(text) == []
     assert MEASURED.findall("in 3.5 to 4 ms, 12 times") == ["3.5 to 4 ms", "12 times"]
 
 
-@pytest.mark.parametrize("page", report.PAGES, ids=lambda path: path.name)
-def test_links_lead_somewhere(page):
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_have_targets(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
 def test_flops_of_a_step_by_hand():
-    case = Case((2, 3, 4), 1, "float32", "numbers")
-    assert case.weights == 2 * 3 + 3 * 4
-    assert case.flops == 4 * 6 + 6 * 12
+    workload = Workload((2, 3, 4), 1, "float32", "numbers")
+    assert workload.weights == 2 * 3 + 3 * 4
+    assert workload.flops == 4 * 3 * 3 + 6 * 4 * 4  # with the biases
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
-@pytest.mark.parametrize(
-    "name", [name for name in installed() if name != "PyTorch compiled"]
-)  # half a minute, and a C++ compiler
-def test_every_trainer_trains(name, kind):
-    trainer = TRAINERS[name](SMALL._replace(kind=kind), numba.get_num_threads())
-    trainer.train(2)
-    trainer.forward()
+@pytest.mark.parametrize("name", [name for name in installed() if name != "PyTorch compiled"])  # which takes half a minute
+def test_every_peer_trains(name, kind):
+    peer = PEERS[name](SMALL._replace(kind=kind), numba.get_num_threads())
+    peer.train(2)
+    forward_pass(peer)()
 
 
 def test_calls_are_timed_in_turn_and_the_peak_in_every_round(monkeypatch):
@@ -113,7 +113,7 @@ def test_calls_are_timed_in_turn_and_the_peak_in_every_round(monkeypatch):
 def test_bars_are_as_long_as_rates_are_high():
     timing = bench.Timing({"bpkernel": np.array([1.0, 1.0, 1.0]), "other": np.array([2.0, 4.0, 3.0])}, np.full(3, 1e9))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(bench.picture(SMALL, timing))
+    console.print(bench.table_of(SMALL, timing))
     lines = console.export_text().splitlines()
     assert lines[2].count("█") == 24
     assert lines[3].count("█") == 8

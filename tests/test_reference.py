@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpkernel import reference
-from bpkernel.losses import BY_NAME, outputs_for
+from bpkernel.functions.losses import BY_NAME, outputs_for
 
 LN2 = math.log(2)
 

@@ -12,6 +12,8 @@ import pytest
 
 import bpkernel as bp
 from bpkernel import training
+from bpkernel.kernels import operands
+from bpkernel.runtime import in_use
 
 
 @pytest.fixture
@@ -163,33 +165,22 @@ def test_an_interrupt_keeps_what_was_learnt(data):
     net.fit(*data, epochs=1, optimizer=optimizer)  # and it goes on
 
 
-def test_an_optimizer_is_bound_to_one_shape(data):
-    X, T = data
-    optimizer = bp.Adam()
-    new().fit(X, T, epochs=1, optimizer=optimizer)
-    for other in (bp.MLP((3, 9, 1), dtype="float64"), bp.MLP((3, 8, 1), dtype="float32")):
-        with pytest.raises(ValueError, match="make a new optimizer, or call its reset"):
-            other.fit(X, T, optimizer=optimizer)
-    optimizer.reset()
-    bp.MLP((3, 9, 1)).fit(X, T, epochs=1, optimizer=optimizer)
-
-
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        ({"epochs": 0}, ValueError, "epochs must be a whole number of at least 1"),
-        ({"epochs": 1.5}, TypeError, "epochs must be a whole number"),
+        ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1"),
+        ({"epochs": 1.5}, TypeError, "epochs must be an integer"),
         ({"batch_size": 0}, ValueError, "batch_size must be"),
         ({"batch_size": -3}, ValueError, "batch_size must be"),
         ({"batch_size": "auto"}, TypeError, "batch_size must be"),
         ({"optimizer": "adam"}, TypeError, r"bp.Adam\(\)"),
         ({"optimizer": bp.Adam}, TypeError, r"bp.Adam\(\)"),
-        ({"sample_weight": np.ones(3)}, ValueError, "one weight a sample"),
+        ({"sample_weight": np.ones(3)}, ValueError, "one weight for each sample"),
         ({"sample_weight": -np.ones(203)}, ValueError, "not be negative"),
-        ({"sample_weight": np.zeros(203)}, ValueError, "nor all zero"),
+        ({"sample_weight": np.zeros(203)}, ValueError, "at least one weight must be greater than 0"),
         ({"sample_weight": np.full(203, np.nan)}, ValueError, "sample_weight must hold finite"),
         ({"validation_data": 3}, TypeError, "pair"),
-        ({"validation_data": (np.ones((2, 4)), [1, 2])}, ValueError, "validation X must be of shape"),
+        ({"validation_data": (np.ones((2, 4)), [1, 2])}, ValueError, "validation X must have shape"),
         ({"validation_data": (np.ones((2, 3)), [1])}, ValueError, "validation T must have one row"),
         ({"patience": 3}, ValueError, "validation_data"),
         ({"patience": 0, "validation_data": (np.ones((2, 3)), [1, 2])}, ValueError, "patience"),
@@ -204,45 +195,6 @@ def test_bad_arguments_are_refused_before_anything_is_changed(data, arguments, k
     with pytest.raises(kind, match=message):
         net.fit(*data, **arguments)
     assert same(net, untouched)
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "message"),
-    [
-        (lambda: bp.Adam(0), ValueError, "learning_rate must be a number greater than 0; got 0"),
-        (lambda: bp.Adam(-1), ValueError, "learning_rate"),
-        (lambda: bp.Adam(float("nan")), ValueError, "learning_rate"),
-        (lambda: bp.SGD(float("inf")), ValueError, "learning_rate"),
-        (lambda: bp.Adam(10**400), ValueError, "learning_rate"),
-        (lambda: bp.Adam("0.1"), TypeError, "learning_rate"),
-        (lambda: bp.Adam(None), TypeError, "learning_rate"),
-        (lambda: bp.Adam(True), TypeError, "learning_rate"),
-        (lambda: bp.Adam(beta_1=1.0), ValueError, "beta_1"),
-        (lambda: bp.Adam(beta_2=-0.1), ValueError, "beta_2"),
-        (lambda: bp.Adam(epsilon=0), ValueError, "epsilon"),
-        (lambda: bp.SGD(0.1, momentum=1), ValueError, "momentum"),
-        (lambda: bp.SGD(0.1, nesterov="yes"), TypeError, "nesterov"),
-    ],
-)
-def test_bad_optimizers_are_refused(make, kind, message):
-    with pytest.raises(kind, match=message):
-        make()
-
-
-@pytest.mark.parametrize("optimizer", [bp.SGD(1e-50), bp.SGD(1e39), bp.Adam(epsilon=1e-50)], ids=str)
-def test_settings_that_float32_does_not_hold_are_refused(data, optimizer):
-    with pytest.raises(ValueError, match="in the net's float32; use another, or float64"):
-        bp.MLP((3, 1)).fit(*data, optimizer=optimizer)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("beta", [0.999999, 0.99999999])
-def test_the_first_step_of_adam_is_the_learning_rate_whatever_the_betas(beta, dtype):
-    for betas in ({"beta_1": beta}, {"beta_2": beta}):
-        net = bp.MLP((1, 1), dtype=dtype, random_state=0)
-        before = net.weights[0].item()
-        net.fit([[1.0]], [10.0], epochs=1, optimizer=bp.Adam(0.001, **betas))
-        assert net.weights[0].item() - before == pytest.approx(0.001, rel=1e-3)
 
 
 def test_a_sample_without_weight_does_not_count_whatever_its_error(data):
@@ -262,13 +214,6 @@ def test_only_the_ratios_of_sample_weights_count(data, scale):
     s = np.random.default_rng(0).uniform(1, 2, len(data[0]))
     losses = [new().fit(*data, epochs=3, sample_weight=weight).loss for weight in (s, s * scale)]
     np.testing.assert_allclose(*losses, rtol=1e-12)
-
-
-def test_settings_changed_between_fits_are_checked(data):
-    optimizer = bp.SGD(0.1)
-    optimizer.learning_rate = -1
-    with pytest.raises(ValueError, match="learning_rate"):
-        new().fit(*data, optimizer=optimizer)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +297,7 @@ def test_a_net_that_another_thread_trains_is_refused_at_once(data):
     optimizer = bp.Adam()
     with Held(net, data):
         copied, pickled = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
-        with pytest.raises(RuntimeError, match=r"this net is being trained by another call of fit"):
+        with pytest.raises(RuntimeError, match=r"this net is being used by another call of fit"):
             net.fit(*data, optimizer=optimizer)
         assert optimizer.snapshot() is None
         np.testing.assert_array_equal(net.predict(data[0]), expected.predict(data[0]))
@@ -365,7 +310,7 @@ def test_a_net_that_another_thread_trains_is_refused_at_once(data):
 def test_an_optimizer_that_another_thread_uses_is_refused_at_once(data):
     net, other, expected, alone, optimizer = new(), new(), new(), bp.Adam(), bp.Adam()
     with Held(net, data, optimizer=optimizer):
-        with pytest.raises(RuntimeError, match=r"this Adam is in use by another call of fit"):
+        with pytest.raises(RuntimeError, match=r"this Adam is being used by another call of fit"):
             other.fit(*data, optimizer=optimizer)
         assert same(other, new())
         other.fit(*data, epochs=1)
@@ -375,7 +320,7 @@ def test_an_optimizer_that_another_thread_uses_is_refused_at_once(data):
 
 def test_a_callback_that_trains_its_own_net_is_refused(data):
     net, expected = new(), new()
-    with pytest.raises(RuntimeError, match=r"this net is being trained .* around this callback"):
+    with pytest.raises(RuntimeError, match=r"this net is being used .* around this callback"):
         net.fit(*data, callback=lambda history: net.fit(*data))
     expected.fit(*data, epochs=1)
     assert same(net, expected)
@@ -417,7 +362,7 @@ def test_a_net_is_free_again_after_an_interrupt_at_any_bytecode(data):
             sys.settrace(others_trace)
         net.fit(*data, epochs=1, optimizer=optimizer)
     assert number > 100
-    assert not training.fits
+    assert not in_use.uses
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -454,7 +399,7 @@ def test_a_progress_bar_is_drawn_on_standard_error(data, capsys):
 
 def test_long_epochs_are_many_short_calls(data, monkeypatch):
     """So that Ctrl-C stays live; the parts add up to the same training."""
-    from bpkernel import pace
+    from bpkernel.runtime import pace
 
     calls = []
     launch = training.launch
@@ -535,14 +480,12 @@ def test_an_error_of_a_callback_leaves_what_has_been_learnt():
 
 
 def test_an_optimizer_is_free_again_where_training_could_not_begin(monkeypatch):
-    from bpkernel import plan
-
     def fail(*arguments, **options):
         raise MemoryError
 
     optimizer = bp.Adam()
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "step", fail)
+        patch.setattr(operands, "step", fail)
         with pytest.raises(MemoryError):
             bp.MLP((2, 1)).fit(np.ones((3, 2)), np.ones(3), optimizer=optimizer)
     bp.MLP((3, 1)).fit(np.ones((3, 3)), np.ones(3), optimizer=optimizer, epochs=1)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import bpkernel as bp
-from bpkernel import activations, inputs, losses
+from bpkernel import validation
+from bpkernel.functions import activations, losses
 
 CORRECT = """
 import numpy as np
@@ -101,4 +102,4 @@ def test_the_names_in_the_types_are_those_of_the_tables():
     assert get_args(activations.HiddenActivation) == activations.HIDDEN
     assert get_args(activations.OutputActivation) == tuple(activations.BY_NAME)
     assert get_args(losses.LossName) == tuple(losses.BY_NAME)
-    assert tuple(map(np.dtype, get_args(inputs.FloatName))) == inputs.EITHER
+    assert tuple(map(np.dtype, get_args(validation.FloatName))) == validation.EITHER

@@ -1,0 +1,34 @@
+"""The summary of `bpkernel check`: the largest error of each quantity."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.table import Table
+
+from bpkernel.gradient_check import Finding
+
+Worst = dict[tuple[str, str], tuple[Finding, int]]  # (dtype, quantity): (the largest error, number of comparisons)
+
+
+def largest_errors(findings: Iterable[Finding], show: Callable[[str], Any]) -> Worst:
+    """The largest error of each dtype and quantity, relative to its bound; `show` is called with the progress."""
+    worst: Worst = {}
+    for finding in findings:
+        show(f"checking {' '.join(map(str, finding.case))}")
+        key = finding.case.dtype, finding.quantity
+        before, count = worst.get(key, (finding, 0))
+        worst[key] = max(before, finding, key=lambda f: f.share), count + 1
+    return worst
+
+
+def table_of(worst: Worst) -> Table:
+    """A table with one row for each dtype and quantity."""
+    headings = "dtype", "quantity", "checks", "error / ulp", "bound / ulp", "error / bound", "", "net"
+    table = Table(*headings, title="largest errors")
+    for (dtype, quantity), (finding, count) in worst.items():
+        verdict = "[green]ok[/green]" if finding.share <= 1 else "[red]OUT[/red]"
+        sizes, activation, output_activation, loss, _ = finding.case
+        net = f"{'-'.join(map(str, sizes))} {activation} {output_activation} {loss}"
+        errors = f"{finding.ulps:.3g}", f"{finding.allowed:.3g}", f"{finding.share:.3f}"
+        table.add_row(dtype, quantity, str(count), *errors, verdict, net)
+    return table

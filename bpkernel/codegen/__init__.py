@@ -1,0 +1,2 @@
+"""The only folder that uses the internals of Numba and LLVM: compilation, its cache on disk, pointers, tiles, views,
+atomics."""

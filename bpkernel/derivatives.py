@@ -1,0 +1,67 @@
+"""The gradient of a net's error, and everything else that a backward pass computes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bpkernel.kernels import operands
+from bpkernel.mini_batches import MiniBatches
+from bpkernel.network import Network
+from bpkernel.runtime.threads import launch
+
+TOGETHER = (
+    1 << 9
+)  # samples whose units are in memory at a time; it does not depend on the number of threads, for reproducibility
+
+
+class Gradient:
+    """Σ_n s_n ∂E^n/∂w of a net, as a flat vector (n_params,) in the layout of the net's `params`; for one caller at a time."""
+
+    def __init__(self, network: Network, batch_size: int = TOGETHER, *, keep_a: bool = False):
+        self.batches = MiniBatches(network, operands.no_step(network.layout), batch_size, keep_a=keep_a)
+
+    def __call__(self, samples: operands.Samples) -> tuple[float, np.ndarray]:
+        """Σ_n s_n E^n, and the gradient, which the next call overwrites."""
+        total, order = np.zeros((1, 3)), np.arange(len(samples.T), dtype=np.int64)
+        if self.batches.n_threads:
+            self.batches.work.gradient[:] = 0
+        for part in self.batches.parts(len(order)):
+            launch(*self.batches.call(samples, order[part], total))
+        return float(total[0, 0]), self.batches.work.gradient
+
+
+def backprop(network: Network, samples: operands.Samples, X: np.ndarray) -> "Backprop":
+    """Every a, z, δ, gradient and E of one forward and backward pass; X (n_samples, n_inputs) are the inputs of the samples."""
+    n_samples, layout = len(X), network.layout
+    gradient = Gradient(network, n_samples, keep_a=True)
+    error, flat = gradient(samples)
+    units = gradient.batches.work.units
+    a, z, delta = (tuple(v.copy() for v in layout.units(buffer, n_samples)[1:]) for buffer in (units.a, units.z, units.delta))
+    none = np.empty((n_samples, 0), layout.dtype)
+    dw, db = layout.weights(flat), layout.biases(flat)
+    return Backprop((none, *a), (X, *z), (none, *delta), dw, db, error)
+
+
+@dataclass(frozen=True)
+class Backprop:
+    """Everything that one forward and backward pass computes; l counts layers from the input.
+
+    Attributes
+    ----------
+    a, z, delta : tuple of ndarray (n_samples, n_units)
+        Pre-activations, outputs and ∂E/∂a of every layer.  z[0] is X; a[0] and delta[0], which the inputs do not have,
+        are of width 0.
+    dw : tuple of ndarray (n_in, n_out)
+        ∂E/∂w of every layer of weights, summed over the samples; dw[l] leads from z[l] to a[l + 1].
+    db : tuple of ndarray (n_out,)
+        The same of the biases.
+    error : float
+        E = Σ_n E^n.
+    """
+
+    a: tuple[np.ndarray, ...]
+    z: tuple[np.ndarray, ...]
+    delta: tuple[np.ndarray, ...]
+    dw: tuple[np.ndarray, ...]
+    db: tuple[np.ndarray, ...]
+    error: float

@@ -1,0 +1,153 @@
+"""The activations g.  To add one, write a class as below and add it to ACTIVATIONS and OutputActivation.
+
+Each works in place on the units of one layer for some samples, in 1-D arrays: a row of `row` numbers for each sample, of which
+those from `first` to `first + n` are units, and the others may be overwritten.
+
+    g(z, row, first, n)           z_j ← g(z_j): z_j is a_j before
+    vjp(a, z, d, row, first, n)   d_j ← ∂E/∂a_j from d_j = ∂E/∂z_j, the vector-Jacobian product: g'(a_j) d_j, or for softmax the
+                                  sum with the full Jacobian
+    needs_a                       whether vjp reads a; otherwise a holds other numbers
+
+The functions are plain Python that Numba compiles.  `one = z.dtype.type(1)` keeps float32 arithmetic in float32.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+from numba import types
+
+from bpkernel.codegen.pointers import by_pointer
+from bpkernel.codegen.views import vector
+from bpkernel.functions.elementary import exp, logistic, tanh
+
+
+class Identity:
+    name = "identity"
+    values = "real"
+    hidden = True
+    needs_a = False
+
+    @staticmethod
+    def g(z: Any, row: int, first: int, n: int) -> None:
+        pass
+
+    @staticmethod
+    def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
+        pass
+
+
+class Logistic:
+    name = "logistic"
+    values = "probability"
+    hidden = True
+    needs_a = False
+
+    @staticmethod
+    def g(z: Any, row: int, first: int, n: int) -> None:
+        for j in range(z.size):
+            z[j] = logistic(z[j])
+
+    @staticmethod
+    def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
+        one = z.dtype.type(1)
+        for j in range(z.size):
+            d[j] *= z[j] * (one - z[j])
+
+
+class Tanh:
+    name = "tanh"
+    values = "real"
+    hidden = True
+    needs_a = False
+
+    @staticmethod
+    def g(z: Any, row: int, first: int, n: int) -> None:
+        for j in range(z.size):
+            z[j] = tanh(z[j])
+
+    @staticmethod
+    def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
+        one = z.dtype.type(1)
+        for j in range(z.size):
+            d[j] *= one - z[j] * z[j]
+
+
+class ReLU:
+    name = "relu"
+    values = "real"
+    hidden = True
+    needs_a = False
+
+    @staticmethod
+    def g(z: Any, row: int, first: int, n: int) -> None:
+        zero = z.dtype.type(0)
+        for j in range(z.size):
+            z[j] = zero if z[j] < zero else z[j]  # in this order a NaN stays a NaN
+
+    @staticmethod
+    def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
+        zero = z.dtype.type(0)
+        for j in range(z.size):
+            d[j] = d[j] if z[j] > zero else zero
+
+
+class Softmax:
+    name = "softmax"
+    values = "probability"
+    hidden = False
+    needs_a = False
+
+    @staticmethod
+    def g(z: Any, row: int, first: int, n: int) -> None:
+        for start in range(first, z.size, row):
+            largest = z[start]
+            for j in range(start + 1, start + n):
+                largest = max(largest, z[j])
+            for j in range(start, start + n):
+                z[j] -= largest
+        for j in range(z.size):  # in one loop for all samples, for it is the longest that vectorises best
+            z[j] = exp(z[j])
+        for start in range(first, z.size, row):
+            total = z.dtype.type(0)
+            for j in range(start, start + n):
+                total += z[j]
+            for j in range(start, start + n):
+                z[j] /= total
+
+    @staticmethod
+    def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
+        # Σ_k ∂z_k/∂a_j d_k with ∂z_k/∂a_j = z_k (δ_kj - z_j), which is z_j (d_j - Σ_k z_k d_k)
+        for start in range(first, z.size, row):
+            mean = z.dtype.type(0)
+            for j in range(start, start + n):
+                mean += z[j] * d[j]
+            for j in range(start, start + n):
+                d[j] = z[j] * (d[j] - mean)
+
+
+class Exp:
+    name = "exp"
+    values = "positive"
+    hidden = False
+    needs_a = False
+
+    @staticmethod
+    def g(z: Any, row: int, first: int, n: int) -> None:
+        for j in range(z.size):
+            z[j] = exp(z[j])
+
+    @staticmethod
+    def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
+        for j in range(z.size):
+            d[j] *= z[j]
+
+
+ACTIVATIONS: tuple[type[Any], ...] = (Identity, Logistic, Tanh, ReLU, Softmax, Exp)
+HiddenActivation: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
+OutputActivation: TypeAlias = Literal[HiddenActivation, "softmax", "exp"]
+
+BY_NAME = {activation.name: activation for activation in ACTIVATIONS}
+HIDDEN: tuple[HiddenActivation, ...] = tuple(activation.name for activation in ACTIVATIONS if activation.hidden)
+
+_INTS = (types.intp,) * 3
+g, pointer_to_g = by_pointer(lambda p: types.none(vector(p.accumulation), *_INTS))
+vjp, pointer_to_vjp = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3, *_INTS))

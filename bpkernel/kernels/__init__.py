@@ -1,0 +1,1 @@
+"""What the book computes: where numbers lie, the four sums, the passes, the update and the epoch."""

@@ -1,0 +1,213 @@
+"""A net as nodes and edges, and where their numbers lie in memory.
+
+A NODE is a layer of units; node 0 is the inputs, the last one the outputs, and the nodes are in topological order.  An EDGE
+holds the weights that lead from one node to a later one.  A chain of layers has one edge into each node.
+
+All weights of a net are one flat buffer, and so is each slot of the optimizer's state.  An edge from n_in units to n_out
+owns in it a block of rows:
+
+    row 0              the biases w_j0 of its target, since z_0 = 1; on the first edge into a node only
+    row bias - 1 + i   the weights from unit i = 1, 2, ... of its source, w[i, j] for the book's w_ji
+
+A row is n_out numbers, padded with zeros to whole cache lines.  The z and δ of a mini-batch, and a where it is kept, are flat
+buffers too, in which every node owns a block of one row for each sample:
+
+    one cache line     so that the units begin on a cache line; its last number is z_0 = 1
+    the units          padded with zeros to whole cache lines
+
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.precision import Precision
+from bpkernel.codegen.processor import LINE
+from bpkernel.codegen.views import block
+from bpkernel.functions.activations import pointer_to_g, pointer_to_vjp
+from bpkernel.runtime.memory import padded, row_length
+
+NODE = np.dtype(
+    [
+        ("n_units", np.int64),
+        ("offset", np.int64),  # of its units in a buffer of units, for each sample of a mini-batch
+        ("row", np.int64),  # numbers in a row of its units
+        ("g", np.int64),  # pointer to its activation
+        ("vjp", np.int64),  # pointer to the vector-Jacobian product of its activation
+        ("keep_a", np.int64),  # 1 if its activation needs a for that
+        ("first_in", np.int64),  # its incoming edges are those from first_in up to end_in
+        ("end_in", np.int64),
+        ("first_out", np.int64),  # its outgoing edges are out_edges[first_out:end_out]
+        ("end_out", np.int64),
+    ],
+    align=True,
+)
+EDGE = np.dtype(
+    [
+        ("source", np.int64),
+        ("target", np.int64),
+        ("n_in", np.int64),
+        ("n_out", np.int64),
+        ("bias", np.int64),  # 1 if row 0 of its weights holds biases
+        ("weights", np.int64),  # offset of its rows in the buffer of the weights
+        ("row", np.int64),  # numbers in a row of its weights
+        ("packed", np.int64),  # offset of its packed weights in their buffer; edges from the inputs have none
+        ("packed_row", np.int64),
+    ],
+    align=True,
+)
+
+
+class Layout:
+    """The nodes and edges of a net and where their numbers lie; fixed for the life of the net.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units of every node, the inputs first.
+    activations : sequence
+        The activation of every node but the inputs.
+    dtype : numpy.dtype
+    pairs : sequence of (int, int), default=None
+        (source, target) of every edge, source < target; None for a chain.  Every node but the inputs needs an incoming edge,
+        every node but the last one an outgoing edge.
+
+    Attributes
+    ----------
+    precision : Precision
+    pairs : tuple of (int, int)
+    nodes, edges : structured arrays of NODE and EDGE
+        The edges are sorted by target, then source.
+    out_edges : ndarray of int64 (n_edges,)
+        Indices of the edges, sorted by source, then target.
+    n_rows, row_lengths : list of int
+        The rows of weights of every edge, and the numbers in each.
+    n_params, n_units, n_packed : int
+        Lengths of the buffer of the weights, of the buffers of a, z and δ for each sample, and of the packed weights.
+    flops : int
+        Floating-point operations of a training step for each sample.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: Sequence[Any],
+        dtype: np.dtype,
+        pairs: Sequence[tuple[int, int]] | None = None,
+    ):
+        self.sizes, self.activations, self.dtype = tuple(sizes), tuple(activations), dtype
+        self.precision = Precision.of(dtype)
+        chain = pairwise(range(len(self.sizes)))
+        self.pairs = tuple(chain if pairs is None else sorted(pairs, key=lambda pair: pair[::-1]))
+        out_edges = sorted(range(len(self.pairs)), key=self.pairs.__getitem__)
+        self.out_edges = np.array(out_edges, np.int64)
+        self._place_nodes([self.pairs[number][0] for number in out_edges])
+        self._place_edges()
+
+    def _place_nodes(self, sources: list[int]) -> None:
+        """Set `nodes` and `n_units`; `sources` are those of the outgoing edges in their order."""
+        storage, self.n_units, nodes = self.precision.storage, 0, []
+        targets = [target for _, target in self.pairs]
+        for number, size in enumerate(self.sizes):
+            row = row_length(LINE // storage.itemsize + padded(size, storage), storage)
+            keep_a = number > 0 and self.activations[number - 1].needs_a
+            edges = [bisect(ends, number) for ends in (targets, sources) for bisect in (bisect_left, bisect_right)]
+            nodes.append((size, self.n_units, row, 0, 0, keep_a, *edges))
+            self.n_units += row
+        self.nodes = np.array(nodes, NODE)
+
+    def _place_edges(self) -> None:
+        """Set `edges`, and the numbers that follow from them."""
+        storage, master, edges = self.precision.storage, self.precision.master, []
+        self.n_params = self.n_packed = self.flops = before = 0
+        self.n_rows, self.row_lengths = [], []
+        for source, target in self.pairs:
+            n_in, n_out, bias, before = self.sizes[source], self.sizes[target], int(target != before), target
+            row, packed_row = row_length(n_out, master), 0
+            if source > 0:
+                packed_row = row_length(LINE // storage.itemsize + padded(n_in, storage), storage)
+            edges.append((source, target, n_in, n_out, bias, self.n_params, row, self.n_packed, packed_row))
+            self.n_rows.append(bias + n_in)
+            self.row_lengths.append(row)
+            self.n_params += (bias + n_in) * row
+            self.n_packed += padded(n_out, storage) * packed_row
+            self.flops += training_flops(bias, n_in, n_out, source)
+        self.edges = np.array(edges, EDGE)
+
+    @property
+    def branches(self) -> bool:
+        """Whether some node has more than one incoming or outgoing edge, whose sums add to one another."""
+        return len(self.pairs) >= len(self.sizes)
+
+    def compile(self) -> np.ndarray:
+        """The nodes as the kernels take them, with their activations compiled."""
+        for node, activation in zip(self.nodes[1:], self.activations, strict=True):
+            node["g"] = pointer_to_g(activation.g, self.precision)
+            node["vjp"] = pointer_to_vjp(activation.vjp, self.precision)
+        return self.nodes
+
+    def weights(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
+        """A view (n_in, n_out) of the weights of every edge in a flat buffer."""
+        return tuple(rows[bias:] for bias, rows in self._rows(params))
+
+    def biases(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
+        """A view (n_out,) of the biases of every node but the inputs in a flat buffer."""
+        return tuple(rows[0] for bias, rows in self._rows(params) if bias)
+
+    def _rows(self, params: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """Of every edge: whether it has biases, and a view (bias + n_in, n_out) of its rows."""
+        rows, start = [], 0
+        for (source, target), n_rows, length in zip(self.pairs, self.n_rows, self.row_lengths, strict=True):
+            block = params[start : start + n_rows * length].reshape(n_rows, length)
+            rows.append((n_rows - self.sizes[source], block[:, : self.sizes[target]]))
+            start += n_rows * length
+        return rows
+
+    def units(self, buffer: np.ndarray, n_samples: int) -> tuple[np.ndarray, ...]:
+        """A view (n_samples, n_units) of the units of every node in a flat buffer."""
+        line, views = LINE // buffer.itemsize, []
+        for node in self.nodes:
+            start, row = int(node["offset"]) * n_samples, int(node["row"])
+            rows = buffer[start : start + n_samples * row].reshape(n_samples, row)
+            views.append(rows[:, line : line + node["n_units"]])
+        return tuple(views)
+
+    def set_ones(self, z: np.ndarray, n_samples: int) -> None:
+        """Set z_0 = 1 in the inputs of every sample in a flat buffer; the kernels do so in the other nodes."""
+        row, line = int(self.nodes[0]["row"]), LINE // z.itemsize
+        z[: n_samples * row].reshape(n_samples, row)[:, line - 1] = 1
+
+
+def training_flops(bias: int, n_in: int, n_out: int, source: int) -> int:
+    """Floating-point operations of a training step for each sample, of one edge.
+
+    2 a weight for Eq. 1, 2 for Eq. 4, and 2 for Eq. 7 unless the edge comes from the inputs, node 0.
+    """
+    return (6 if source > 0 else 4) * (bias + n_in) * n_out
+
+
+def chain_flops(sizes: Sequence[int]) -> int:
+    """Floating-point operations of a training step for each sample, of a chain of layers, the inputs first."""
+    return sum(training_flops(1, n_in, n_out, source) for source, (n_in, n_out) in enumerate(pairwise(sizes)))
+
+
+@kernel
+def whole_lines(n: int, per_line: int) -> int:
+    """n rounded up to whole cache lines."""
+    return (n + per_line - 1) // per_line * per_line
+
+
+@kernel(view=True)
+def weight_rows(edge: Any, params: Any) -> Any:
+    """View (bias + n_in, row) of the weights of an edge in a flat buffer (n_params,)."""
+    return block(params, edge.weights, edge.bias + edge.n_in, edge.row)
+
+
+@kernel(view=True)
+def unit_rows(node: Any, units: Any, n_samples: int) -> Any:
+    """View (n_samples, row) of the units of a node in a flat buffer (n_samples * n_units,)."""
+    return block(units, node.offset * n_samples, n_samples, node.row)

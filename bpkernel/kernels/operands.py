@@ -1,0 +1,190 @@
+"""What kernels are given: the net, the samples, scratch memory and the optimizer, as named tuples of arrays."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpkernel.functions.losses import pointer_to_error, pointer_to_slope
+from bpkernel.functions.optimizers import pointer_to_factors, pointer_to_update
+from bpkernel.kernels import partition
+from bpkernel.kernels.layout import Layout
+from bpkernel.kernels.packing import WORTH_PACKING
+from bpkernel.kernels.sparse import pointers_to_sparse
+from bpkernel.kernels.stages import SUM_OF_GRADIENTS, TRAINING
+from bpkernel.kernels.sums import compile_panels, no_panels
+from bpkernel.runtime import task_queue
+from bpkernel.runtime.memory import aligned_zeros
+from bpkernel.runtime.threads import available
+
+
+class Net(NamedTuple):
+    """A net, with pointers to what is compiled for it."""
+
+    nodes: np.ndarray  # (n_nodes,) of NODE
+    edges: np.ndarray  # (n_edges,) of EDGE
+    out_edges: np.ndarray  # (n_edges,) int64
+    params: np.ndarray  # (n_params,)
+    panels: np.ndarray  # pointers to the sums in tiles
+    error: int  # pointer to E^n
+    slope: int  # pointer to ∂E^n/∂y, or 0 where Eq. 5 is y - t
+
+
+class Sparse(NamedTuple):
+    """Inputs in CSR form with sorted indices; empty if the inputs are dense."""
+
+    indptr: np.ndarray  # (n + 1,) int64, or (0,)
+    indices: np.ndarray  # (n_not_0,) int32
+    data: np.ndarray  # (n_not_0,), of the net's dtype
+    sums: int  # pointer to Eq. 1 for them, or 0
+    gradient: int  # pointer to Eq. 4 for them, or 0
+
+
+class Samples(NamedTuple):
+    """Inputs, targets and weights, C-contiguous; the inputs in one of three forms, while the other two have no rows."""
+
+    X: np.ndarray  # (n, n_in), of the net's dtype
+    X_other: np.ndarray  # (n, n_in), float64 for a net of float32 and the other way round
+    T: np.ndarray  # (n, n_out)
+    s: np.ndarray  # (n,)
+    sparse: Sparse
+
+
+class Units(NamedTuple):
+    """Scratch memory for the units of `n_samples` samples."""
+
+    n_samples: int
+    keep_a: bool  # whether to keep a of all nodes, or only of those whose activation needs it and of the last one
+    a: np.ndarray  # (n_samples * n_units,)
+    z: np.ndarray  # (n_samples * n_units,)
+    delta: np.ndarray  # (n_samples * n_units,), or empty without a backward pass
+
+
+class Step(NamedTuple):
+    """An optimizer, and the objective whose gradient it is given."""
+
+    update: int  # pointer to its update, or 0 if there is no optimizer
+    factors: int  # pointer to its factors
+    settings: np.ndarray  # float64
+    n_factors: int  # numbers that `factors` makes of them
+    state: np.ndarray  # (n_slots, n_params)
+    steps: np.ndarray  # (1,) int64
+    mean: bool  # whether the gradient is of the batch's mean error, or of its sum
+    alpha: float  # L2: ½ alpha Σ w² is added to the Σ_n s_n E^n of a batch; biases are left out
+
+
+class Work(NamedTuple):
+    """Scratch memory and plan for batches of at most `units.n_samples` samples."""
+
+    stages: np.ndarray  # (n_stages,) int64: what is done once at the start, then what is done for every batch
+    units: Units
+    e: np.ndarray  # (n_samples,) float64: E^n
+    scale: np.ndarray  # (n_samples,): what multiplies δ_k
+    packed: np.ndarray  # (1, n_packed), with chunks one copy per thread; (1, 0) where batches are too small
+    chunks: np.ndarray  # (n_chunks, n_params): gradients of chunks of a batch
+    groups: np.ndarray  # (n_groups,) of GROUP
+    dw: np.ndarray  # (n_threads, size of the largest group): gradients
+    gradient: np.ndarray  # (n_params,): the sum of all gradients, added to; (0,) with an optimizer
+    factors: np.ndarray  # (2, n_factors) float64: of the optimizer, for this step and the next
+    objective: np.ndarray  # (2, 2) float64, likewise: alpha / Σ_n s_n, and n / Σ_n s_n
+    squares: np.ndarray  # (2, rows of weights) float64, likewise: Σ w² of each row
+    queue: np.ndarray  # the state of the task queue
+
+
+def net(layout: Layout, loss: Any, params: np.ndarray) -> Net:
+    """The operands of a net, with all that it needs compiled."""
+    available()  # kernels that are loaded from the cache need the threading layer to be started
+    precision, output = layout.precision, layout.activations[-1]
+    canonical = loss.canonical == output.name
+    error = pointer_to_error(loss.error_canonical if canonical else loss.error, precision)
+    slope = 0 if canonical else pointer_to_slope(loss.slope, precision)
+    panels = no_panels()
+    compile_panels(panels, _widths(layout), precision, add=layout.branches, dots=False)
+    return Net(layout.compile(), layout.edges, layout.out_edges, params, panels, error, slope)
+
+
+def _widths(layout: Layout) -> list[int]:
+    """The columns of the matrices that the tiles write."""
+    return [*layout.edges["n_out"].tolist(), *layout.edges["n_in"][layout.edges["source"] > 0].tolist()]
+
+
+def step(
+    optimizer: type[Any], settings: np.ndarray, state: np.ndarray, steps: np.ndarray, layout: Layout, *, alpha: float = 0.0
+) -> Step:
+    """The operands of an optimizer, compiled: a class of the table, the settings and the state of an instance."""
+    update = pointer_to_update(optimizer.update, layout.precision)
+    factors = pointer_to_factors(optimizer.factors, layout.precision)
+    return Step(update, factors, settings, optimizer.n_factors, state, steps, True, alpha)
+
+
+def no_step(layout: Layout) -> Step:
+    """No optimizer: the gradient is that of Σ_n s_n E^n, and the weights stay."""
+    return Step(0, 0, np.zeros(0), 0, np.zeros((0, 0), layout.precision.master), np.zeros(1, np.int64), False, 0.0)
+
+
+def samples(X: np.ndarray, T: np.ndarray, s: np.ndarray) -> Samples:
+    """Operands of dense samples: inputs X of float32 or float64, T and s of the net's dtype."""
+    other = np.dtype(np.float64 if T.dtype == np.float32 else np.float32)
+    none = np.empty((0, X.shape[1]), other if X.dtype == T.dtype else T.dtype)
+    X, X_other = (X, none) if X.dtype == T.dtype else (none, X)
+    return Samples(X, X_other, T, s, Sparse(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, T.dtype), 0, 0))
+
+
+def sparse_samples(X: Any, T: np.ndarray, s: np.ndarray, layout: Layout) -> Samples:
+    """Operands of sparse samples: X a CSR matrix or array of SciPy.  Raises ValueError if its indices are out of range."""
+    X.check_format(full_check=True)
+    X = X if X.has_sorted_indices else X.sorted_indices()
+    other = np.dtype(np.float64 if T.dtype == np.float32 else np.float32)
+    indptr, indices, data = (
+        np.require(array, dtype, ["C", "A", "W"])
+        for array, dtype in ((X.indptr, np.int64), (X.indices, np.int32), (X.data, T.dtype))
+    )
+    csr = Sparse(indptr, indices, data, *pointers_to_sparse(layout.precision))
+    return Samples(np.empty((0, X.shape[1]), T.dtype), np.empty((0, X.shape[1]), other), T, s, csr)
+
+
+def units(layout: Layout, n_samples: int, *, backward: bool = False, keep_a: bool = False) -> Units:
+    """Scratch memory for the units; `backward` makes room for δ."""
+    size, (storage, accumulation, _) = n_samples * layout.n_units, layout.precision
+    z = aligned_zeros(size, storage)
+    layout.set_ones(z, n_samples)
+    return Units(n_samples, keep_a, aligned_zeros(size, accumulation), z, aligned_zeros(size if backward else 0, storage))
+
+
+def work(
+    layout: Layout,
+    net: Net,
+    step: Step,
+    batch_size: int,
+    n_threads: int,
+    *,
+    keep_a: bool = False,
+    gradient: np.ndarray | None = None,
+) -> Work:
+    """Scratch memory for batches of at most `batch_size` samples, with what else they need compiled.
+
+    Without an optimizer there is room for the sum of all gradients, unless it is passed as `gradient`.
+    """
+    precision = layout.precision
+    n_chunks = partition.n_chunks_of(layout, batch_size)
+    groups = partition.weight_groups(layout, n_threads, chunked=n_chunks > 0)
+    rows = zip(groups["edge"].tolist(), (groups["last"] - groups["first"] + 1).tolist(), strict=True)
+    largest = max(n * layout.row_lengths[edge] for edge, n in rows)
+    few = batch_size < WORTH_PACKING
+    if few and layout.n_packed > 0:
+        compile_panels(net.panels, (), precision, add=layout.branches, dots=True)
+    copies, n_packed = n_threads if n_chunks else 1, 0 if few else layout.n_packed
+    return Work(
+        np.array(TRAINING if step.update else SUM_OF_GRADIENTS, np.int64),
+        units(layout, batch_size, backward=True, keep_a=keep_a),
+        np.zeros(batch_size),
+        np.zeros(batch_size, precision.accumulation),
+        aligned_zeros(copies * n_packed, precision.storage).reshape(copies, n_packed),
+        aligned_zeros(n_chunks * layout.n_params, precision.master).reshape(n_chunks, layout.n_params),
+        groups,
+        aligned_zeros(n_threads * largest, precision.master).reshape(n_threads, largest),
+        aligned_zeros(0 if step.update else layout.n_params, precision.master) if gradient is None else gradient,
+        np.zeros((2, step.n_factors)),
+        np.zeros((2, 2)),
+        np.zeros((2, sum(layout.n_rows))),
+        task_queue.make(n_threads),
+    )

@@ -1,0 +1,102 @@
+"""How the work of a mini-batch is cut: blocks of samples, chunks whose gradients are summed apart, groups of rows of weights.
+
+No cut that has an influence on the order of a sum depends on the number of threads.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.processor import ROWS
+from bpkernel.kernels.layout import Layout
+from bpkernel.runtime.memory import padded
+from bpkernel.runtime.threads import available
+
+WORTH_A_THREAD = 1_500_000  # least flops of a training step for each thread: at 2 million in all, two were no faster than one
+WORTH_A_CHUNK = 2_000_000  # least flops of a training step for each chunk
+MOST_CHUNKS = 64
+GROUP_SHARES = 8  # groups of rows of weights for each thread
+GROUP_TILES = 4  # most tiles of rows of weights in a group of wide rows: they share a panel of δ in cache
+GROUP_BYTES = 1 << 17  # of weights in a group of short rows
+BLOCK_TILES = 43  # most tiles of samples in a block
+SHARES = (
+    2  # blocks of samples for each thread: with fewer no thread can help another, with more the weights are read more often
+)
+WORTH_SHARING = 2  # least tiles of samples in such a block; in blocks of one, 10⁷ weights took 1.2 times as long
+
+GROUP = np.dtype(
+    [
+        ("edge", np.int64),
+        ("first", np.int64),  # its first and its last row of the weights of the edge
+        ("last", np.int64),
+        ("place", np.int64),  # of its first row among the rows of all edges
+    ],
+    align=True,
+)
+
+
+def threads_worth(flops: int) -> int:
+    """The threads, of those available, that this much work is worth."""
+    return max(1, min(flops // WORTH_A_THREAD, available())) if flops >= 2 * WORTH_A_THREAD else 1
+
+
+def threads_for(layout: Layout, batch_size: int) -> int:
+    """The threads that train in batches of this size."""
+    n_threads = threads_worth(layout.flops * batch_size)
+    return min(n_threads, n_chunks_of(layout, batch_size) or n_threads)
+
+
+def n_chunks_of(layout: Layout, batch_size: int) -> int:
+    """The chunks of a batch whose gradients are summed apart.
+
+    Returns 0 if disabled.  Independent of the number of threads, for reproducibility.  Chunks are for nets of few weights: a
+    thread then reads nothing of the units that another has computed.  To write a cache line that another core has read takes
+    7 ns, which was a third of the time with few weights.
+    """
+    n_chunks = 1 << min(max(layout.flops * batch_size // WORTH_A_CHUNK, 1), MOST_CHUNKS).bit_length() - 1
+    few = 2 * n_chunks * layout.n_params < batch_size * layout.n_units
+    return n_chunks if few and n_chunks > 1 else 0
+
+
+def weight_groups(layout: Layout, n_threads: int, *, chunked: bool) -> np.ndarray:
+    """Groups of rows of weights, an array of GROUP: whole tiles, of about the same cost.
+
+    With chunks there are few groups, so that threads write to few of the same cache lines.
+    """
+    widths = [padded(n_out, layout.dtype) for n_out in layout.edges["n_out"].tolist()]
+    cost = sum(width * n_rows for width, n_rows in zip(widths, layout.n_rows, strict=True))
+    groups, place = [], 0
+    for number, (n_rows, length, width) in enumerate(zip(layout.n_rows, layout.row_lengths, widths, strict=True)):
+        most = max(GROUP_TILES, GROUP_BYTES // (ROWS * length * layout.dtype.itemsize))
+        n_tiles = -(-n_rows // ROWS)
+        tiles = min(max(cost // (GROUP_SHARES * n_threads * ROWS * width), 1), most) if n_threads > 1 else most
+        tiles = max(tiles, GROUP_TILES) if chunked else tiles
+        n_groups = -(-n_tiles // tiles)
+        bounds = [ROWS * (i * n_tiles // n_groups) for i in range(n_groups)] + [n_rows]
+        groups += [(number, bounds[i], bounds[i + 1] - 1, place + bounds[i]) for i in range(n_groups)]
+        place += n_rows
+    return np.array(groups, GROUP)
+
+
+@kernel
+def n_blocks_of(n_samples: int, n_threads: int) -> int:
+    """The blocks of samples in a batch."""
+    n_tiles = (n_samples + ROWS - 1) // ROWS
+    shares = SHARES if n_tiles >= SHARES * WORTH_SHARING * n_threads else 1
+    shares = min(n_tiles, shares * n_threads) if n_threads > 1 else 1
+    return max(shares, (n_tiles + BLOCK_TILES - 1) // BLOCK_TILES)
+
+
+@kernel
+def block_start(block: int, n_samples: int, n_blocks: int) -> int:
+    """The first sample of a block; all blocks but the last are whole tiles."""
+    n_tiles = (n_samples + ROWS - 1) // ROWS
+    return min(ROWS * (block * n_tiles // n_blocks), n_samples)
+
+
+@kernel
+def group_range(net: Any, group: Any) -> tuple[int, int]:
+    """Where a group of rows begins in the buffer of the weights, and how many numbers it has."""
+    edge = net.edges[group.edge]
+    return edge.weights + group.first * edge.row, (group.last - group.first + 1) * edge.row

@@ -1,0 +1,102 @@
+"""The forward and the backward pass through all nodes, for a block of samples."""
+
+from typing import Any
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.tiles import per_line
+from bpkernel.codegen.views import block, line, row_of, rows_from
+from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
+from bpkernel.kernels.packing import packed_rows
+from bpkernel.kernels.sparse import sums_of_sparse
+from bpkernel.kernels.sums import back_propagate, errors, hidden_deltas, output_deltas, outputs, pre_activations
+
+
+@kernel
+def load_inputs(X: Any, rows: Any, z: Any) -> None:
+    """z of the inputs: the given rows of X (any, n_in), of either dtype; z (n_samples, row): its units are overwritten."""
+    for n in range(rows.size):
+        x_n = row_of(X, rows[n], 0, X.shape[1])
+        z_n = row_of(z, n, per_line(z), X.shape[1])
+        for i in range(x_n.size):
+            z_n[i] = x_n[i]
+
+
+@kernel
+def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: Any, first: int) -> None:
+    """Eq. 1 for every node in turn: z, and a of the last node, of nodes that need it, or of all.
+
+    X, X_other (any, n_in), or sparse: inputs, in one of them;  rows (n,): their rows;  z and a of `units`, rows first to
+    first + n: overwritten, except the z of sparse inputs.
+    """
+    n, last = rows.size, net.nodes.size - 1
+    z_inputs = rows_from(unit_rows(net.nodes[0], units.z, units.n_samples), first, n, 0)
+    if X.shape[0] > 0:
+        load_inputs(X, rows, z_inputs)
+    elif X_other.shape[0] > 0:
+        load_inputs(X_other, rows, z_inputs)
+    per = per_line(units.z)
+    for target in range(1, net.nodes.size):
+        node = net.nodes[target]
+        z = rows_from(unit_rows(node, units.z, units.n_samples), first, n, 0)
+        a, width = rows_from(z, 0, n, per), whole_lines(node.n_units, per)
+        for number in range(node.first_in, node.end_in):
+            edge, add = net.edges[number], 1 if number > node.first_in else 0
+            w = weight_rows(edge, net.params)
+            if edge.source == 0 and sparse.sums != 0:
+                X_csr = sparse.indptr, sparse.indices, sparse.data
+                sums_of_sparse(sparse.sums, (w, edge.bias, add, *X_csr, rows, width, a))
+            else:
+                source = unit_rows(net.nodes[edge.source], units.z, units.n_samples)
+                pre_activations(net.panels, add, w, rows_from(source, first, n, per - edge.bias), width, a)
+        if units.keep_a or node.keep_a or target == last:
+            copy(z, rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0), per, node.n_units)
+        outputs(node.g, node.n_units, z)
+
+
+@kernel
+def errors_of_block(net: Any, T: Any, rows: Any, units: Any, first: int, e: Any) -> None:
+    """E^n of some samples, from a and y of the last node.
+
+    T (any, n_out);  rows (n,): its rows;  e (n,): overwritten.
+    """
+    node, column = net.nodes[net.nodes.size - 1], per_line(units.z)
+    a = rows_from(unit_rows(node, units.a, units.n_samples), first, rows.size, column)
+    y = rows_from(unit_rows(node, units.z, units.n_samples), first, rows.size, column)
+    errors(net.error, a, y, T, rows, e)
+
+
+@kernel
+def backward_pass(net: Any, T: Any, rows: Any, work: Any, packed: Any, first: int) -> None:
+    """δ of every node but the inputs for some samples: Eq. 5 for the last node, then Eq. 7 for the nodes before it in turn.
+
+    T (any, n_out);  rows (n,): its rows;  packed (n_packed,), or (0,);  of `work`, rows first to first + n: z and scale are
+    read, delta is overwritten.
+    """
+    units, n, per = work.units, rows.size, per_line(work.units.z)
+    for number in range(net.nodes.size - 1, 0, -1):
+        node = net.nodes[number]
+        z = rows_from(unit_rows(node, units.z, units.n_samples), first, n, 0)
+        a = rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0)
+        delta = rows_from(unit_rows(node, units.delta, units.n_samples), first, n, 0)
+        if node.first_out == node.end_out:
+            output_deltas((net.slope, node.vjp), a, z, T, rows, line(work.scale, first, first + n), delta)
+            continue
+        for position in range(node.first_out, node.end_out):
+            edge = net.edges[net.out_edges[position]]
+            w = rows_from(weight_rows(edge, net.params), edge.bias, edge.n_in, 0)
+            w_t = block(packed, 0, edge.n_out, 0)
+            if packed.size > 0:
+                w_t = rows_from(packed_rows(edge, packed), 0, edge.n_out, per)
+            delta_next = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
+            add = 1 if position > node.first_out else 0
+            back_propagate(net.panels, add, w, w_t, delta_next, node.n_units, rows_from(delta, 0, n, per))
+        hidden_deltas(node.vjp, a, z, node.n_units, delta)
+
+
+@kernel
+def copy(source: Any, target: Any, first: int, n_columns: int) -> None:
+    """target[:, first : first + n_columns] = source[:, first : first + n_columns]."""
+    for n in range(source.shape[0]):
+        source_n, target_n = row_of(source, n, first, n_columns), row_of(target, n, first, n_columns)
+        for j in range(n_columns):
+            target_n[j] = source_n[j]

@@ -1,0 +1,140 @@
+"""The stages of a mini-batch, and what a task of each does.
+
+PREPARE   once, before the first batch: packs the weights, and prepares the batch
+PASSES    over blocks of samples: the forward pass, E and the backward pass, while a block is in cache.  Nets of few weights
+          also sum the gradients of the chunks of the batch here.
+UPDATE    over groups of rows of weights: the gradient's sum over the samples and at once the optimizer's step.  So every δ
+          is computed with the old weights, and no gradient goes to memory.
+GRADIENT  the same without an optimizer: the gradients are added to a flat vector
+
+In all stages but PASSES task 0 does the arithmetic of the batch as a whole, and task 1 + i belongs to group i.  Every number
+has one owner and one order of summation, so results do not depend on the number of threads.
+"""
+
+from typing import Any, NamedTuple
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.views import line, row_of, rows_from
+from bpkernel.functions.optimizers import factors
+from bpkernel.kernels.packing import pack_group
+from bpkernel.kernels.partition import block_start, group_range
+from bpkernel.kernels.passes import backward_pass, errors_of_block, forward_pass
+from bpkernel.kernels.update import add_gradient, batch_gradient, chunk_gradient, square_group, update_group
+
+PREPARE, PASSES, UPDATE, GRADIENT = range(4)
+TRAINING = PREPARE, PASSES, UPDATE
+SUM_OF_GRADIENTS = PREPARE, PASSES, GRADIENT
+
+
+class Batch(NamedTuple):
+    """A mini-batch, the samples order[start:stop], and the next one, order[stop:next_stop], which is empty after the last."""
+
+    number: int  # counted from 0; numbers that one batch reads while the next one's are written are kept at number % 2
+    start: int
+    stop: int
+    next_stop: int
+
+
+@kernel
+def begin_batch(step: Any, s: Any, rows: Any, scale: Any, own: Any, objective: Any) -> None:
+    """What multiplies δ_k, and the factors of the step; the gradient is Σ_n s_n ∂E^n/∂w, divided by Σ_n s_n for a mean.
+
+    s: weights of the samples, of which `rows` (n,) are in the batch;  scale (n,), own (n_factors,), objective (2,):
+    overwritten.
+    """
+    weight = 0.0
+    for n in range(rows.size):
+        weight += s[rows[n]]
+    if not step.mean:
+        weight = 1.0
+    for n in range(rows.size):
+        scale[n] = s[rows[n]] / weight if weight != 0 else 0.0
+    if step.factors != 0:
+        step.steps[0] += 1
+        factors(step.factors, (step.settings, step.steps[0], own))
+    objective[0] = step.alpha / weight if weight != 0 else 0.0
+    objective[1] = rows.size / weight if weight != 0 else 0.0
+
+
+@kernel
+def weighted_error(s: Any, rows: Any, e: Any) -> float:
+    """Σ_n s_n E^n of a batch; a sample without weight does not count, even if its E^n is Inf."""
+    total = 0.0
+    for n in range(rows.size):
+        if s[rows[n]] != 0:
+            total += s[rows[n]] * e[n]
+    return total
+
+
+@kernel
+def add_objective(error: float, objective: Any, squares: Any, n_samples: int, total: Any) -> None:
+    """Add a batch to the sums of an epoch: Σ_n s_n E^n, and the two terms of its objective times its samples.
+
+    squares (rows of weights,): Σ w² of each, before the update;  total (3,): added to.
+    """
+    total[0] += error
+    total[1] += error * objective[1]
+    if objective[0] != 0:
+        sum_of_squares = 0.0
+        for i in range(squares.size):
+            sum_of_squares += squares[i]
+        total[2] += 0.5 * objective[0] * sum_of_squares * n_samples
+
+
+@kernel
+def block_task(net: Any, samples: Any, order: Any, work: Any, batch: Any, n_blocks: int, block: int, packed: Any) -> None:
+    """PASSES: the forward pass, E^n and the backward pass of a block of samples, and with chunks their gradient.
+
+    packed (n_packed,): the packed weights, shared or one copy per thread.
+    """
+    n_samples, n_chunks = batch.stop - batch.start, work.chunks.shape[0]
+    first, stop = block_start(block, n_samples, n_blocks), block_start(block + 1, n_samples, n_blocks)
+    rows = line(order, batch.start + first, batch.start + stop)
+    X = rows_from(samples.X, 0, samples.X.shape[0], 0)
+    X_other = rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
+    T = rows_from(samples.T, 0, samples.T.shape[0], 0)
+    forward_pass(net, X, X_other, samples.sparse, rows, work.units, first)
+    errors_of_block(net, T, rows, work.units, first, line(work.e, first, stop))
+    backward_pass(net, T, rows, work, packed, first)
+    if n_chunks > 0:
+        chunk_gradient(net, samples.sparse, rows, work, block, first)
+
+
+@kernel
+def batch_task(kind: int, step: Any, s: Any, order: Any, work: Any, batch: Any, total: Any) -> None:
+    """Add the batch to the sums of its epoch, total (3,), and prepare the next one; PREPARE: only prepare the batch itself.
+
+    s: weights of the samples, which are in the given order.
+    """
+    this, other = batch.number % 2, (batch.number + 1) % 2
+    rows = line(order, batch.start, batch.stop)
+    if kind == PREPARE:
+        other = this
+    else:
+        error, squares = weighted_error(s, rows, work.e), row_of(work.squares, this, 0, work.squares.shape[1])
+        add_objective(error, row_of(work.objective, this, 0, 2), squares, rows.size, total)
+        rows = line(order, batch.stop, batch.next_stop)
+    if rows.size > 0:
+        own, objective = row_of(work.factors, other, 0, work.factors.shape[1]), row_of(work.objective, other, 0, 2)
+        begin_batch(step, s, rows, work.scale, own, objective)
+
+
+@kernel
+def group_task(
+    kind: int, net: Any, step: Any, samples: Any, order: Any, work: Any, batch: Any, group: Any, thread: int
+) -> None:
+    """UPDATE or GRADIENT of a group of rows of weights; PREPARE and UPDATE write its packed copy and its squares."""
+    this, other = batch.number % 2, (batch.number + 1) % 2
+    if kind != PREPARE:
+        g = row_of(work.dw, thread, 0, group_range(net, group)[1])
+        batch_gradient(net, samples.sparse, line(order, batch.start, batch.stop), work, group, g)
+        if kind == UPDATE:
+            own = row_of(work.factors, this, 0, work.factors.shape[1])
+            update_group(net, step, group, work.objective[this, 0], own, g)
+        else:
+            add_gradient(net, group, g, work.gradient)
+    if kind != GRADIENT:
+        if work.chunks.shape[0] == 0:
+            pack_group(net, row_of(work.packed, 0, 0, work.packed.shape[1]), group)
+        if step.alpha > 0:
+            square_group(net, group, row_of(work.squares, this if kind == PREPARE else other, 0, work.squares.shape[1]))

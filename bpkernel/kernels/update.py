@@ -1,0 +1,97 @@
+"""The gradient of a group of rows of weights, and the optimizer's step on them."""
+
+from typing import Any
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.tiles import per_line
+from bpkernel.codegen.views import block, line, row_of, rows_from
+from bpkernel.functions.optimizers import update
+from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
+from bpkernel.kernels.partition import group_range
+from bpkernel.kernels.sparse import gradient_of_sparse
+from bpkernel.kernels.sums import gradient
+
+
+@kernel
+def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, first: int, g: Any) -> None:
+    """Eq. 4 for a group, over the samples from `first` on; g (size of the group,): overwritten.
+
+    rows (n,): the rows of the samples, for sparse inputs.
+    """
+    n, per, edge = rows.size, per_line(units.z), net.edges[group.edge]
+    z = rows_from(unit_rows(net.nodes[edge.source], units.z, units.n_samples), first, n, per - edge.bias)
+    delta = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
+    dw, width = block(g, 0, group.last - group.first + 1, edge.row), whole_lines(edge.n_out, per)
+    if edge.source == 0 and sparse.sums != 0:
+        X = sparse.indptr, sparse.indices, sparse.data
+        gradient_of_sparse(sparse.gradient, (edge.bias, *X, rows, delta, group.first, group.last, width, dw))
+    else:
+        gradient(net.panels, z, delta, group.first, group.last, width, dw)
+    for i in range(dw.shape[0]):
+        for j in range(width, edge.row):  # the cache line that keeps rows from being a multiple of a page
+            dw[i, j] = 0
+
+
+@kernel
+def chunk_gradient(net: Any, sparse: Any, rows: Any, work: Any, chunk: int, first: int) -> None:
+    """Eq. 4 for all weights, over the samples of a chunk, in the given rows, from the batch's sample `first` on."""
+    for number in range(work.groups.size):
+        group = work.groups[number]
+        start, size = group_range(net, group)
+        group_gradient(net, sparse, rows, work.units, group, first, row_of(work.chunks, chunk, start, size))
+
+
+@kernel
+def add_chunks(chunks: Any, start: int, g: Any) -> None:
+    """g = Σ over the chunks, in their order, of chunks (n_chunks, n_params) from column `start` on."""
+    first = row_of(chunks, 0, start, g.size)
+    for i in range(g.size):
+        g[i] = first[i]
+    for number in range(1, chunks.shape[0]):
+        chunk = row_of(chunks, number, start, g.size)
+        for i in range(g.size):
+            g[i] += chunk[i]
+
+
+@kernel
+def batch_gradient(net: Any, sparse: Any, rows: Any, work: Any, group: Any, g: Any) -> None:
+    """Eq. 4 for a group, over a batch of samples in the given rows; g (size of the group,): overwritten."""
+    if work.chunks.shape[0] > 0:
+        add_chunks(work.chunks, group_range(net, group)[0], g)
+    else:
+        group_gradient(net, sparse, rows, work.units, group, 0, g)
+
+
+@kernel
+def update_group(net: Any, step: Any, group: Any, l2: float, factors: Any, g: Any) -> None:
+    """The optimizer's step on a group, from its gradient g (size of the group,), to which `l2` w is added; but not for
+    biases."""
+    start, size = group_range(net, group)
+    params = line(net.params, start, start + size)
+    if step.alpha > 0:
+        edge, decay = net.edges[group.edge], params.dtype.type(l2)
+        for i in range(edge.row if edge.bias and group.first == 0 else 0, size):
+            g[i] += decay * params[i]
+    update(step.update, (params, g, rows_from(step.state, 0, step.state.shape[0], start), factors))
+
+
+@kernel
+def add_gradient(net: Any, group: Any, g: Any, total: Any) -> None:
+    """Add the gradient g (size of the group,) of a group to that of all weights, total (n_params,)."""
+    start, size = group_range(net, group)
+    total_g = line(total, start, start + size)
+    for i in range(size):
+        total_g[i] += g[i]
+
+
+@kernel
+def square_group(net: Any, group: Any, squares: Any) -> None:
+    """Σ_j w_ij² of each row of weights of a group; squares (rows of all edges,): overwritten, except for rows of biases."""
+    edge = net.edges[group.edge]
+    weights = weight_rows(edge, net.params)
+    for i in range(max(group.first, edge.bias), group.last + 1):
+        w_i = row_of(weights, i, 0, edge.n_out)
+        total = w_i.dtype.type(0)
+        for j in range(w_i.size):
+            total += w_i[j] * w_i[j]
+        squares[group.place + i - group.first] = total

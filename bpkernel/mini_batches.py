@@ -1,0 +1,51 @@
+"""Mini-batches of a net: what its training, and the sum of its gradients, hand to the kernels."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bpkernel.kernels import epoch, operands, partition
+from bpkernel.network import Network
+from bpkernel.runtime.pace import Pace
+
+
+class MiniBatches:
+    """Mini-batches of a net.
+
+    With an optimizer in `step` they train the net in place: whenever Python runs, the weights and the optimizer's state are
+    those after a whole number of mini-batches, so whatever interrupts the training finds the net in order.  Without one they
+    add up the gradient.
+
+    Attributes
+    ----------
+    step : operands.Step
+    n_threads : int
+        The threads that `work` is for; 0 before the first call.
+    work : operands.Work
+        Scratch memory, made again when the number of threads changes; `work.gradient` is the gradient.
+    """
+
+    def __init__(self, network: Network, step: operands.Step, batch_size: int, *, keep_a: bool = False):
+        self.step, self.batch_size = step, batch_size
+        self._network, self._net, self._keep_a, self._pace = network, network.compiled, keep_a, Pace()
+        self.n_threads = 0
+        self.work: operands.Work
+
+    def parts(self, n_samples: int) -> Iterator[slice]:
+        """Slices of whole mini-batches, each for one compiled call of bounded length."""
+        return self._pace.parts(n_samples, self.batch_size)
+
+    def call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> tuple[Any, ...]:
+        """The arguments of `launch` for the samples in an order (n,) or in several (n_epochs, n).
+
+        total (n_epochs, 3): the sums of `epoch.batches`, added to.
+        """
+        n_threads = partition.threads_for(self._network.layout, self.batch_size)
+        if n_threads != self.n_threads:
+            gradient = self.work.gradient if self.n_threads else None  # what has been added up so far
+            own = self._network.layout, self._net, self.step, self.batch_size, n_threads
+            self.work = operands.work(*own, keep_a=self._keep_a, gradient=gradient)
+            self.n_threads = n_threads
+        order = np.ascontiguousarray(order, np.int64).ravel()
+        return n_threads, epoch.batches, self._net, self.step, samples, order, self.work, total

@@ -1,0 +1,1 @@
+"""What runs compiled work: the threading layer, the task queue, aligned memory."""

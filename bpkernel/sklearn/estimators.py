@@ -1,0 +1,127 @@
+"""The estimators: scikit-learn's MLPClassifier and MLPRegressor on the kernels, and conversions to other kinds of nets."""
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier as OriginalClassifier
+from sklearn.neural_network import MLPRegressor as OriginalRegressor
+from sklearn.utils.validation import check_is_fitted
+
+from bpkernel.mlp import MLP
+from bpkernel.sklearn.base import OnKernels
+from bpkernel.sklearn.coefficients import layer_sizes
+from bpkernel.sklearn.losses import LOSSES
+from bpkernel.sklearn.rules import finite
+from bpkernel.validation import EITHER
+
+
+def _doc(original: type[Any]) -> str:
+    """scikit-learn's docstring of the estimator, with a heading."""
+    words = (original.__doc__ or "").replace("from sklearn.neural_network import", "from bpkernel import")
+    return f"{original.__name__}, faster; everything else is as in scikit-learn, whose documentation follows.\n\n    {words}"
+
+
+class Estimator(OnKernels):
+    """What both estimators add to scikit-learn's."""
+
+    _original: type[Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_held", None)  # compiled code, and the numbers that the lists hold too
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "coefs_" in self.__dict__:
+            self._take()
+
+    def __copy__(self) -> Any:
+        """A shallow copy: it shares weights, optimizer and loss curve with this one, as in scikit-learn."""
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
+
+    # -------------------------------------------------------------------------------------------------- conversions
+
+    def to_sklearn(self) -> Any:
+        """scikit-learn's own estimator in the same state; the two share nothing.
+
+        For tools that check the class of an estimator, such as converters to ONNX.
+        """
+        return _in_state_of(self._original, self)
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> Any:
+        """This estimator in the state of one of scikit-learn's, fitted or not; the two share nothing.
+
+        Raises TypeError if `estimator` is of another kind.
+        """
+        if not isinstance(estimator, cls._original):
+            raise TypeError(f"from_sklearn takes a {cls._original.__module__}.{cls.__name__}; got {estimator!r}")
+        new = _in_state_of(cls, estimator)
+        if "coefs_" in new.__dict__:
+            new._take()
+        return new
+
+    def to_mlp(self) -> MLP:
+        """An `MLP` with these weights, whose outputs equal the results of `predict_proba` or `predict`.
+
+        Its loss is the one this estimator was trained with, without alpha; for several outputs, the MLP's squared error is the
+        sum over them, scikit-learn's is the mean.  Raises NotFittedError before `fit`, ValueError if coefficients
+        and activations do not form a net.
+        """
+        check_is_fitted(self)
+        sizes, loss = layer_sizes(self.coefs_, self.intercepts_), LOSSES.get((self.loss, self.out_activation_))
+        if sizes is None or loss is None:
+            raise ValueError("coefs_, intercepts_ and out_activation_ do not form a net that an MLP can represent")
+        dtype = np.result_type(*self.coefs_, *self.intercepts_)
+        net = MLP(sizes, self.activation, self.out_activation_, loss.in_mlp, dtype, random_state=0)
+        for mine, other in zip((*net.weights, *net.biases), (*self.coefs_, *self.intercepts_), strict=True):
+            mine[...] = other
+        return net
+
+
+class MLPClassifier(Estimator, OriginalClassifier):
+    __doc__ = _doc(OriginalClassifier)
+    _original = OriginalClassifier
+
+    def _targets_in_order(self, y: np.ndarray) -> np.ndarray | None:
+        """Rows of bool from classes y (n_samples,), as the label binarizer returns them; None if it might refuse them."""
+        binarizer, classes = self._label_binarizer, self.classes_
+        kinds = y.dtype.kind in "iub" and classes.dtype.kind in "iub"
+        if self.warm_start or not kinds or binarizer.y_type_ not in ("binary", "multiclass"):
+            return None
+        index = np.searchsorted(classes, y)
+        index[index == len(classes)] = 0
+        if (classes[index] != y).any():
+            return None
+        if self.n_outputs_ == 1:
+            return index == 1
+        rows = np.zeros((len(y), len(classes)), bool)
+        rows[np.arange(len(y)), index] = True
+        return rows
+
+    def _score(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        """The accuracy after each epoch of early stopping; labels that came from the binarizer need no more checks."""
+        from_binarizer = isinstance(y, np.ndarray) and y.dtype == self._label_binarizer.classes_.dtype
+        if not from_binarizer or y.shape != np.shape(X)[:1]:
+            return super()._score(X, y, sample_weight=sample_weight)
+        return float(np.average(self._predict(X, check_input=False) == y, weights=sample_weight))
+
+
+class MLPRegressor(Estimator, OriginalRegressor):
+    __doc__ = _doc(OriginalRegressor)
+    _original = OriginalRegressor
+
+    def _targets_in_order(self, y: np.ndarray) -> np.ndarray | None:
+        """The targets y (n_samples,), or None if scikit-learn might refuse them."""
+        return y if y.dtype.kind in "iu" or (y.dtype in EITHER and finite(y)) else None
+
+
+def _in_state_of(kind: type[Any], estimator: Any) -> Any:
+    """A new estimator of a class, with a copy of the attributes of another one, except its net."""
+    new = kind.__new__(kind)  # type: ignore[call-overload]
+    new.__dict__.update(copy.deepcopy({name: value for name, value in estimator.__dict__.items() if name != "_held"}))
+    return new

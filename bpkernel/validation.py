@@ -1,0 +1,250 @@
+"""Validation of user input, and its conversion to the form that kernels take, before any kernel starts.
+
+Each function checks one kind of argument and returns its value.  It raises TypeError for a wrong type and ValueError for a
+wrong value; `name` is the name of the argument in the message.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
+from bpkernel.functions.activations import HIDDEN, HiddenActivation, OutputActivation
+from bpkernel.functions.losses import BY_NAME as LOSSES
+from bpkernel.functions.losses import LossName, outputs_for
+from bpkernel.functions.optimizers import OPTIMIZERS
+
+MOST_WEIGHTS = 10**12
+EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # dtypes of inputs that kernels read
+FloatName: TypeAlias = Literal["float32", "float64"]
+Float: TypeAlias = np.dtype[np.float32 | np.float64]
+FloatLike: TypeAlias = FloatName | Float | type[np.float32 | np.float64]
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
+
+
+def count(name: str, value: Any) -> int:
+    """An integer of at least 1."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer of at least 1; got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    return int(value)
+
+
+def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
+    """A number of at least 0 that is finite in a dtype."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number of at least 0; got {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 <= number <= float(np.finfo(dtype).max):
+        raise ValueError(f"{name} must be a number of at least 0, and finite in {dtype}; got {value!r}")
+    return number
+
+
+def pair(name: str, value: Any) -> tuple[Any, Any]:
+    """A pair (X, T) of inputs and targets."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (X, T); got {type(value).__name__}")
+    return value[0], value[1]
+
+
+def training(optimizer: Any, callback: Any, patience: Any, validation_data: Any) -> None:
+    """Check the optimizer and the stopping arguments of `fit`; returns nothing."""
+    if type(optimizer) not in OPTIMIZERS:
+        raise TypeError(f"optimizer must be a bpkernel.SGD or bpkernel.Adam, such as bp.Adam(); got {optimizer!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function that takes the History; got {callback!r}")
+    if patience is not None:
+        count("patience", patience)
+        if validation_data is None:
+            raise ValueError("patience needs the validation loss: pass validation_data=(X, T) too")
+
+
+def layer_sizes(value: Any) -> tuple[int, ...]:
+    """The number of units of every layer, inputs first."""
+    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)) or np.ndim(value) == 0:
+        raise TypeError(f"layer_sizes must be a sequence of integers, such as (64, 100, 10); got {value!r}")
+    sizes = tuple(count("every entry of layer_sizes", size) for size in value)
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes must hold at least the inputs and the outputs, such as (8, 3); got {sizes}")
+    if sum((1 + n_in) * n_out for n_in, n_out in pairwise(sizes)) > MOST_WEIGHTS:
+        raise ValueError(
+            f"layer_sizes {sizes} give more than {MOST_WEIGHTS:.0e} weights, which do not fit in memory: use smaller layers"
+        )
+    return sizes
+
+
+def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[tuple[HiddenActivation, ...], OutputActivation]:
+    """The activation of every hidden layer, from one name or one name for each, and the activation of the outputs."""
+    n_hidden = len(sizes) - 2
+    if isinstance(hidden, str):
+        names = [hidden] * n_hidden
+        one_of("activation", hidden, HIDDEN)
+    elif isinstance(hidden, Sequence) and not isinstance(hidden, bytes):
+        names = list(hidden)
+        if len(names) != n_hidden:
+            raise ValueError(
+                f"activation must be one name, or one name for each hidden layer ({n_hidden} for layer_sizes {sizes}); "
+                f"got {len(names)} names"
+            )
+    else:
+        raise TypeError(f"activation must be a name, or a list with one name for each hidden layer; got {hidden!r}")
+    return tuple(one_of("activation", name, HIDDEN) for name in names), one_of("output_activation", output, ACTIVATIONS)
+
+
+def one_of(name: str, value: Any, allowed: Any) -> Any:
+    """One of the allowed names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    return str(value)
+
+
+def loss(name: Any, output_activation: OutputActivation) -> LossName:
+    """The name of a loss that is defined for all outputs of the output activation."""
+    found: LossName = one_of("loss", name, LOSSES)
+    fitting = outputs_for(found)
+    if output_activation not in fitting:
+        raise ValueError(
+            f"loss {name!r} is not defined for all outputs of output_activation {output_activation!r}; "
+            f"use output_activation {' or '.join(map(repr, fitting))}"
+        )
+    return found
+
+
+def float_dtype(value: Any) -> Float:
+    """float32 or float64."""
+    try:
+        name = None if value is None else np.dtype(value).name
+    except (TypeError, ValueError, SyntaxError):
+        name = None
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64'; got {value!r}")
+    return np.dtype(name)
+
+
+def numbers(name: str, value: Any, dtype: np.dtype, *, either: bool = False) -> np.ndarray:
+    """A C-contiguous, aligned, writable array of finite numbers of a dtype; not a copy if `value` is one.
+
+    With `either`, an array of float32 or float64 keeps its dtype.  The array is writable although kernels only read it: a
+    read-only array has another type in Numba, for which kernels would be compiled again.
+    """
+    if type(value) is np.ndarray:
+        array = value
+    else:
+        if hasattr(value, "toarray"):
+            raise TypeError(f"{name} is a sparse {type(value).__name__}; convert it with {name}.toarray()")
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+            raise ValueError(f"{name} has masked values; fill them, or drop their rows")
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} must be an array of numbers whose rows have the same length ({error})") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name} must hold real numbers; got an array of dtype {array.dtype}: "
+            "encode text and categories, or convert numbers with .astype(float)"
+        )
+    kept = array.dtype if either and array.dtype in EITHER else dtype
+    if array.dtype is not kept or not array.flags.carray:
+        with np.errstate(over="ignore"):
+            array = np.require(array, kept, ["C", "A", "W"])
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty; got shape {array.shape}")
+    finite = np.isfinite(array)
+    if kept.itemsize > dtype.itemsize:
+        finite &= np.abs(array) <= np.finfo(dtype).max
+    if not np.logical_and.reduce(finite, axis=None):
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(
+            f"{name} must hold finite numbers of {dtype}; {name}[{', '.join(map(str, index))}] is {array[index]}: "
+            "fill missing values, or drop their rows"
+        )
+    return array
+
+
+def samples(name: str, X: Any, n_in: int, dtype: np.dtype) -> np.ndarray:
+    """Inputs (n_samples, n_in) of float32 or float64."""
+    X = numbers(name, X, dtype, either=True)
+    if X.ndim != 2 or X.shape[1] != n_in:
+        hint = ""
+        if X.ndim == 1 and X.size == n_in:
+            hint = f"; for a single sample, pass {name}.reshape(1, -1)"
+        elif X.ndim == 1 and n_in == 1:
+            hint = f"; for a single input, pass {name}.reshape(-1, 1)"
+        raise ValueError(f"{name} must have shape (n_samples, {n_in}), as the net has {n_in} inputs; got {X.shape}{hint}")
+    return X
+
+
+def targets(name: str, T: Any, loss: str, n_samples: int, n_out: int, dtype: np.dtype) -> np.ndarray:
+    """Targets (n_samples, n_out) for a loss; class indices and targets of a single output may have shape (n_samples,)."""
+    T = numbers(name, T, dtype)
+    if T.ndim == 0 or len(T) != n_samples:
+        raise ValueError(f"{name} must have one row for each of the {n_samples} samples; got shape {T.shape}")
+    if loss == "cross_entropy" and T.ndim == 1:
+        return one_hot(name, T, n_out)
+    if T.ndim == 1 and n_out == 1:
+        T = T[:, np.newaxis]
+    if T.shape != (n_samples, n_out):
+        hint = f"; for class indices, pass {name}.ravel()" if loss == "cross_entropy" and T.shape == (n_samples, 1) else ""
+        raise ValueError(f"{name} must have shape ({n_samples}, {n_out}), as the net has {n_out} outputs; got {T.shape}{hint}")
+    if loss == "cross_entropy" and (T.min() < 0 or abs(T.sum(axis=1) - 1).max() > 1e-3):
+        raise ValueError(f"{name} must hold class indices, or rows of probabilities that sum to 1, such as one-hot rows")
+    if loss == "binary_cross_entropy" and (T.min() < 0 or T.max() > 1):
+        raise ValueError(f"{name} must be between 0 and 1 for binary_cross_entropy; got values from {T.min()} to {T.max()}")
+    if loss == "poisson" and T.min() < 0:
+        raise ValueError(f"{name} must not be negative for poisson; got {T.min()}")
+    return T
+
+
+def one_hot(name: str, labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """One-hot rows (n_samples, n_classes) from class indices (n_samples,)."""
+    if (labels != np.floor(labels)).any():
+        raise ValueError(f"{name} must hold class indices: integers from 0 to {n_classes - 1}")
+    if labels.min() < 0 or labels.max() >= n_classes:
+        hint = "; subtract 1" if (labels.min(), labels.max()) == (1, n_classes) else ""
+        raise ValueError(
+            f"{name} must hold class indices from 0 to {n_classes - 1}, as the net has {n_classes} outputs; "
+            f"got indices from {int(labels.min())} to {int(labels.max())}{hint}"
+        )
+    rows = np.zeros((labels.size, n_classes), labels.dtype)
+    rows[np.arange(labels.size), labels.astype(np.intp)] = 1
+    return rows
+
+
+def sample_weight(value: Any, n_samples: int, dtype: np.dtype) -> np.ndarray:
+    """Weights (n_samples,) of the samples, divided by the largest one; ones if None."""
+    if value is None:
+        return np.ones(n_samples, dtype)
+    s = numbers("sample_weight", value, dtype)
+    if s.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},), one weight for each sample; got {s.shape}")
+    if s.min() < 0 or not s.any():
+        raise ValueError("sample_weight must not be negative, and at least one weight must be greater than 0")
+    return s / s.max()  # only ratios count, except for L2, and the sum of these is in range
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """A generator made from None or a seed, or the given generator."""
+    if isinstance(random_state, (bool, np.bool_, float, str, np.random.RandomState)):
+        raise TypeError(f"random_state must be None, an integer or a numpy.random.Generator; got {random_state!r}")
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"random_state must be None, an integer of at least 0 or a numpy.random.Generator; got {random_state!r}"
+        ) from None

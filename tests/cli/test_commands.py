@@ -1,0 +1,234 @@
+"""The command line, used as a person would."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+import bpkernel as bp
+from bpkernel import gradient_check
+from bpkernel.cli import tables, training_run
+
+
+@pytest.fixture(scope="module")
+def tumours() -> pd.DataFrame:
+    """Mixed columns of real data: numbers, a text for the class, text for a binned feature, true and false."""
+    frame = load_breast_cancer(as_frame=True).frame
+    frame["diagnosis"] = np.where(frame.pop("target") == 0, "malignant", "benign")
+    frame["size"] = pd.cut(frame.pop("mean radius"), 4, labels=["tiny", "small", "large", "huge"]).astype(str)
+    frame["smooth"] = frame.pop("mean smoothness") < 0.1
+    return frame.sample(frac=1, random_state=0).reset_index(drop=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "least"),
+    [
+        ("digits", "accuracy", 0.96),
+        ("iris", "accuracy", 0.95),
+        ("wine", "accuracy", 0.95),
+        ("breast_cancer", "accuracy", 0.95),
+        ("diabetes", "R²", 0.40),
+    ],
+)
+def test_the_data_sets_are_learnt_by_the_defaults(call, name, score, least):
+    status, out, err = call("train", name)
+    assert status == 0
+    assert score in out
+    test_row = next(line for line in out.splitlines() if line.startswith("│ test"))
+    found = float(test_row.split("│")[2])
+    assert found >= least
+    assert "samples/s" in err
+    folder = Path("runs") / name
+    assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    model = training_run.Model.load(folder / "model.safetensors")
+    frame, target = tables.dataset(name)
+    splits = training_run.Splits.of(frame, target, model.encoding.classify, training_run.Options())
+    assert found == pytest.approx(model.score(splits.test), abs=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_predictions_of_held_back_rows_are_those_of_the_net(call, tumours, tmp_path, suffix):
+    seen, held_back = tmp_path / f"seen{suffix}", tmp_path / f"new{suffix}"
+    write = pd.DataFrame.to_csv if suffix == ".csv" else pd.DataFrame.to_parquet
+    write(tumours[:450], seen, index=False)
+    write(tumours[450:][tumours.columns[::-1]], held_back, index=False)  # the columns in another order
+    assert call("train", seen, "--target", "diagnosis", "--epochs", 60, "--output", "out")[0] == 0
+    status, out, _ = call("predict", "out/model.safetensors", held_back, "--output", "named.csv")
+    assert status == 0
+    table = pd.read_csv("named.csv")
+    model = training_run.Model.load(Path("out/model.safetensors"))
+    net = bp.MLP.load("out/model.safetensors")
+    y = net.predict(model.encoding.X(tables.read(held_back)))
+    assert net.layer_sizes[0] == 28 + 4 + 1
+    np.testing.assert_allclose(table[["probability_benign", "probability_malignant"]], y, rtol=1e-6)
+    assert table["prediction"].tolist() == np.array(["benign", "malignant"])[y.argmax(axis=1)].tolist()
+    accuracy = (table["prediction"].to_numpy() == tumours["diagnosis"][450:].to_numpy()).mean()
+    assert accuracy >= 0.93
+    assert f"accuracy {accuracy:.4f}" in out
+
+
+def test_regression_predicts_in_the_units_of_the_target(call, tmp_path):
+    frame, _ = tables.dataset("diabetes")
+    frame[:400].to_csv("seen.csv", index=False)
+    frame[400:].drop(columns="target").to_csv("new.csv", index=False)
+    assert call("train", "seen.csv", "--target", "target", "--dtype", "float64", "--hidden", "20,10")[0] == 0
+    status, out, _ = call("predict", "runs/seen/model.safetensors", "new.csv", "--output", "-")
+    assert status == 0
+    found = np.array(out.split()[1:], float)
+    assert out.split()[0] == "prediction"
+    assert 50 < found.mean() < 300
+    assert np.corrcoef(found, frame["target"][400:])[0, 1] > 0.4
+
+
+def test_options_reach_the_net(call, tumours):
+    tumours.to_csv("t.csv", index=False)
+    options = "--hidden 7,5 --activation relu --loss binary_cross_entropy --optimizer sgd --learning-rate 0.02 --batch-size 16"
+    more = "--epochs 3 --no-early-stopping --seed 5 --dtype float64 --output made --drop smooth"
+    status, out, _ = call("train", "t.csv", "--target", "diagnosis", *options.split(), *more.split())
+    assert status == 0
+    net = bp.MLP.load("made/model.safetensors")
+    assert net.layer_sizes == (28 + 4, 7, 5, 1)
+    assert (net.activation, net.output_activation, net.loss_name) == (("relu", "relu"), "logistic", "binary_cross_entropy")
+    assert net.dtype == "float64"
+    assert "SGD(learning_rate=0.02, momentum=0.9" in out
+    model = training_run.Model.load(Path("made/model.safetensors"))
+    table = model.predict(tumours[:20])
+    assert list(table.columns) == ["prediction", "probability_benign", "probability_malignant"]
+    np.testing.assert_allclose(table.iloc[:, 1:].sum(axis=1), 1, rtol=1e-6)
+
+
+def test_counts_are_learnt_with_poisson(call):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 600)
+    pd.DataFrame({"x": x, "n": rng.poisson(np.exp(1 + x))}).to_csv("c.csv", index=False)
+    assert call("train", "c.csv", "--target", "n", "--loss", "poisson", "--hidden", "", "--epochs", 300)[0] == 0
+    net = bp.MLP.load("runs/c/model.safetensors")
+    assert (net.layer_sizes, net.output_activation) == ((1, 1), "exp")
+    model = training_run.Model.load(Path("runs/c/model.safetensors"))
+    found = model.predict(pd.DataFrame({"x": [-0.5, 0.5]}))["prediction"]
+    np.testing.assert_allclose(found, np.exp([0.5, 1.5]), rtol=0.2)
+
+
+def test_an_interrupt_keeps_the_model_and_the_picture(call, monkeypatch):
+    score = training_run.Model.score
+    calls = []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return score(self, *arguments)
+
+    monkeypatch.setattr(training_run.Model, "score", interrupted)
+    status, out, _ = call("train", "iris", "--no-early-stopping")
+    assert status == 0
+    assert "interrupted" in out
+    assert Path("runs/iris/model.safetensors").exists()
+    assert Path("runs/iris/learning_curve.png").exists()
+
+
+BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "none.csv", "--target", "t"], "there is no file none.csv"),
+        (["train", "nothing"], "nor one of digits, iris"),
+        (["train", "bad.csv"], "name the column to predict, one of a, b, t"),
+        (["train", "bad.csv", "--target", "z"], "there is no column 'z'; the columns are 'a', 'b', 't'"),
+        (["train", "bad.csv", "--target", "t"], "a: 1 of 3, in row 3"),
+        (["train", "bad.csv", "--target", "t", "--drop", "q"], "there is no column 'q'"),
+        (["train", "tiny.csv", "--target", "t"], "class '0' of t has 1 of 2 rows"),
+        (["train", "iris", "--hidden", "ten"], "integers of at least 1 separated by commas"),
+        (["train", "iris", "--hidden", "100,,50"], "integers of at least 1 separated by commas"),
+        (["train", "iris", "--hidden", "100000000000000000000000"], "do not fit in memory"),
+        (["train", "iris", "--loss", "poisson", "--task", "regression"], "is for counts"),
+        (["train", "iris", "--hidden", "-5"], "at least 1"),
+        (["train", "iris", "--epochs", "0"], "epochs"),
+        (["train", "iris", "--learning-rate", "-1"], "learning_rate"),
+        (["train", "iris", "--optimizer", "sgd", "--momentum", "2"], "momentum"),
+        (["train", "iris", "--activation", "swish"], "'swish' is not one of identity, logistic, tanh, relu"),
+        (["train", "iris", "--loss", "poisson", "--task", "classification"], "use cross_entropy or binary_cross_entropy"),
+        (["train", "iris", "--loss", "binary_cross_entropy"], "use cross_entropy"),
+        (["train", "iris", "--dtype", "float16"], "float32, float64"),
+        (["train", "iris", "--test-fraction", "0.8", "--validation-fraction", "0.5"], "below 1"),
+        (["train", "iris", "--output", "bad.csv"], "cannot write into the folder bad.csv"),
+        (["predict", "none", "bad.csv"], "there is no file 'none'"),
+        (["predict", "bad.csv", "bad.csv"], "is not a net"),
+        (["predict", "net", "bad.csv"], "was not saved by 'bpkernel train'"),
+        (["train"], "Missing argument"),
+        (["fly"], "No such command"),
+    ],
+    ids=" ".join,
+)
+def test_mistakes_are_told_in_words(call, arguments, message):
+    Path("bad.csv").write_text(BAD_TABLE)
+    Path("tiny.csv").write_text("a,t\n1,0\n2,1\n")
+    bp.MLP((2, 1)).save("net")
+    before = sorted(Path().iterdir())
+    status, out, err = call(*arguments)
+    assert status == 2
+    assert message in " ".join((out + err).replace("│", " ").split())
+    assert "Traceback" not in out + err
+    assert sorted(Path().iterdir()) == before
+
+
+def test_brackets_in_names_are_no_markup(call):
+    frame, target = tables.dataset("iris")
+    frame.rename(columns={target: "[/x]"}).to_csv("t[bold].csv", index=False)
+    status, out, _ = call("train", "t[bold].csv", "--target", "[/x]", "--epochs", 2, "--output", "o[red]x")
+    assert status == 0
+    assert "→ [/x]" in out
+    assert "bpkernel predict 'o[red]x/model.safetensors' DATA.csv" in out
+    assert call("predict", "o[red]x/model.safetensors", "t[bold].csv", "--output", "p[x].csv")[0] == 0
+    assert Path("p[x].csv").exists()
+
+
+def test_targets_that_cannot_be_scored_do_no_harm(call):
+    frame, target = tables.dataset("diabetes")
+    frame.to_csv("t.csv", index=False)
+    assert call("train", "t.csv", "--target", target, "--epochs", 2)[0] == 0
+    frame[:5].assign(target=["a"] * 5).to_csv("text.csv", index=False)
+    frame[:5].assign(target=[1, 2, np.nan, 3, 4]).to_csv("missing.csv", index=False)
+    frame[:1].to_csv("one.csv", index=False)
+    for name in ("text", "missing", "one"):
+        status, out, _ = call("predict", "runs/t/model.safetensors", f"{name}.csv")
+        assert status == 0
+        assert "not scored" in out
+
+
+def test_help_is_complete_with_an_example_each(call):
+    status, out, _ = call("--help")
+    assert status == 0
+    for command in ("train", "predict", "check"):
+        assert command in out
+        status, text, _ = call(command, "--help")
+        assert status == 0
+        assert f"Example: bpkernel {command}" in text
+    assert call("--version")[1].strip() == f"bpkernel {bp.__version__}"
+
+
+def test_check_tells_the_largest_errors(call, monkeypatch):
+    cases = [case for case in gradient_check.cases() if case.sizes == (7, 16, 17) and case.activation == "tanh"]
+    monkeypatch.setattr(gradient_check, "cases", lambda: cases)
+    status, out, _ = call("check")
+    assert status == 0
+    assert "0 out of bounds" in out
+    for quantity in ("Eq. 1", "Eq. 5", "Eq. 7", "Eq. 4", "central differences", "10 epochs of Adam"):
+        assert quantity in out
+    monkeypatch.setattr(gradient_check, "DIFFERENCES", 1e-30)
+    status, out, _ = call("check")
+    assert status == 1
+    assert "OUT" in out
+
+
+def test_the_command_without_its_extra_says_what_to_install():
+    program = "import sys; sys.modules['typer'] = None; sys.argv = ['bpkernel']; import bpkernel.__main__ as m; m.main()"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "pip install 'bpkernel[cli]'" in result.stderr

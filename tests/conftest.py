@@ -1,0 +1,40 @@
+"""What tests of all folders share."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+
+def _run_python(
+    program: str, *arguments: str, folder: Path | None = None, check: bool = True, **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a new Python process; an environment variable that is None is removed.
+
+    With `check` the test fails if the program fails.
+    """
+    variables = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+    command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
+    result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    assert not check or result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """A function that runs a program in a new Python process, see `_run_python`."""
+    return _run_python
+
+
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory):
+    """A folder with the kernels of float32, compiled by `bpkernel warmup` in another process."""
+    folder = tmp_path_factory.mktemp("warm")
+    environment = {**os.environ, "BPKERNEL_CACHE_DIR": str(folder)}
+    command = [sys.executable, "-m", "bpkernel", "warmup", "--dtype", "float32"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "cached in" in result.stdout, result.stderr
+    return folder
