@@ -1,7 +1,7 @@
-"""The estimators beside scikit-learn's own: what is timed, and the memory that a fit takes.
+"""The estimators compared with scikit-learn's: time, and memory of a fit.
 
-Both have the same data, parameters and seed, and have been run before they are timed; every fit has a fixed number of epochs,
-else the default settings.  `python -m asv_benchmarks.peers --parts drop_in memory` measures them.
+Both have the same data, parameters and seed, and have run before they are timed.  A fit has a fixed number of epochs; other
+settings are the defaults.  `python -m asv_benchmarks.peers --parts drop_in memory` measures them.
 """
 
 import gc
@@ -19,13 +19,13 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV
 
 import bpkernel as bp
-from bpkernel.bench import PAUSE
+from bpkernel.cli.bench import PAUSE
 
-LONG = {"tol": 0.0, "n_iter_no_change": 10**6, "random_state": 0}  # as many epochs as are asked for
+LONG = {"tol": 0.0, "n_iter_no_change": 10**6, "random_state": 0}  # so that a fit runs all of its epochs
 
 
 def cases() -> Iterator[tuple[str, int, Callable[[Any], Callable[[], Any]]]]:
-    """Name, calls in a timing, and what makes of a module the call to time."""
+    """Name, number of calls in a timing, and a function that makes the call to time from a module."""
     rng = np.random.default_rng(0)
     digits, iris = load_digits(return_X_y=True), load_iris(return_X_y=True)
     wide = rng.normal(size=(4096, 784)), rng.integers(0, 10, 4096)
@@ -84,7 +84,7 @@ def cases() -> Iterator[tuple[str, int, Callable[[Any], Callable[[], Any]]]]:
 
 
 def seconds(call: Callable[[], Any], calls: int) -> float:
-    """Of one call."""
+    """Seconds of one call."""
     time.sleep(PAUSE)
     start = time.perf_counter()
     for _ in range(calls):
@@ -93,7 +93,7 @@ def seconds(call: Callable[[], Any], calls: int) -> float:
 
 
 def records(most: int) -> Iterator[list[dict[str, Any]]]:
-    """Every case, in turn with both, round after round."""
+    """The records of each case: both estimators in turn, round by round."""
     for name, calls, make in cases():
         print(name, file=sys.stderr, flush=True)
         with warnings.catch_warnings():
@@ -122,11 +122,11 @@ before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize(
 MLPClassifier(max_iter=2, random_state=0).fit(X, y)
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024 / 1e6
 print(peak - before, peak)
-"""  # a small fit first, so that all is imported and compiled; getrusage's maximum begins with the parent's
+"""  # the first, small fit imports and compiles; getrusage's maximum is inherited from the parent process
 
 
 def memory(most: int) -> Iterator[list[dict[str, Any]]]:
-    """MB that the process of a fit of 200,000 × 100 float32 grows by at most, beyond its data and imports, and in all."""
+    """Peak memory of a process that fits 200,000 × 100 float32, in MB: growth beyond data and imports, and total."""
     for library, module in (("bpkernel", "bpkernel"), ("scikit-learn", "sklearn.neural_network")):
         for i in range(min(3, most)):
             run = subprocess.run([sys.executable, "-c", FIT.format(module=module)], capture_output=True, text=True, check=True)

@@ -1,9 +1,9 @@
-"""The published record of asv in a page: what `asv run` measured of chosen commits, as a CSV file of the performance record.
+"""The history of selected commits, measured by `asv run`, as a CSV file of the performance record.
 
-    cd asv_benchmarks && asv run --interleave-rounds HASHFILE:commits.txt && cd ..    # some minutes a commit
+    cd asv_benchmarks && asv run --interleave-rounds HASHFILE:commits.txt && cd ..    # some minutes per commit
     python -m asv_benchmarks.history && python -m asv_benchmarks.report
 
-`asv publish` makes of the same results a web site with every benchmark.
+`asv publish` makes a web site of all benchmarks from the same results.
 """
 
 import ast
@@ -15,21 +15,21 @@ from itertools import product
 from typing import Any
 
 from asv_benchmarks.report import RECORD, ROOT
-from bpkernel.bench import as_csv
-from bpkernel.persistence import write_atomically
+from bpkernel.cli.bench import as_csv
+from bpkernel.serialization import write_atomically
 
-RESULTS = ROOT / "asv_benchmarks" / "results" / "zen4-2-processors"  # one machine's
+RESULTS = ROOT / "asv_benchmarks" / "results" / "zen4-2-processors"  # results of one machine
 THREADS = "2"
 SHOWN = {"training.Epoch.time_epoch", "estimators.BesideScikitLearn.track_ratio", "rates.BesideReference.track_ratio"}
 
 
 def git(*arguments: str) -> str:
-    """What git says of this repository."""
+    """The output of a git command in this repository."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def records() -> Iterator[dict[str, Any]]:
-    """A record for each commit, benchmark and parameter that has a value; of times, with quartiles."""
+    """A record for each commit, benchmark and parameter with a value; times have quartiles."""
     for path in sorted(RESULTS.glob("*-*.json")):
         run = json.loads(path.read_text())
         if run["env_vars"]["NUMBA_NUM_THREADS"] != THREADS:

@@ -1,11 +1,11 @@
-"""The performance record: bpkernel beside scikit-learn, PyTorch (eager and compiled) and JAX, and its cost as nets grow.
+"""The performance record: bpkernel compared with scikit-learn, PyTorch (eager and compiled) and JAX, and its cost as nets grow.
 
-    python -m asv_benchmarks.peers                           # everything, some 45 minutes, into runs/performance
-    python -m asv_benchmarks.peers --parts peers threads     # only these; the others' files stay as they are
-    python -m asv_benchmarks.peers --output docs/performance && python -m asv_benchmarks.report    # the project's own
+    python -m asv_benchmarks.peers                           # all parts, about 45 minutes, into runs/performance
+    python -m asv_benchmarks.peers --parts peers threads     # only these parts; the files of other parts are kept
+    python -m asv_benchmarks.peers --output docs/performance && python -m asv_benchmarks.report    # the record in the docs
 
-Each part writes a CSV file with every round as soon as it is done.  From those files come `report.md`, its tables, and
-the pictures (SVG); a peer that is not installed is left out.  How it is measured: docs/performance.md.
+Each part writes a CSV file with all rounds as soon as it is done.  The report and the pictures (SVG) are made from these
+files.  Peers that are not installed are left out.  docs/performance.md describes the method.
 """
 
 import argparse
@@ -28,74 +28,78 @@ import numpy as np
 import bpkernel as bp
 from asv_benchmarks import drop_in, report
 from asv_benchmarks.benchmarks.nets import NETS
-from bpkernel import elementary
-from bpkernel.bench import as_csv, machine, peak, rounds_of, take_turns
-from bpkernel.persistence import write_atomically
-from bpkernel.trainers import TRAINERS, Case, Trainer, installed, with_bpkernel
+from asv_benchmarks.compiled_peers import PEERS, installed
+from asv_benchmarks.forward import forward_pass
+from bpkernel.cli.bench import as_csv, machine, peak, rounds_of, take_turns
+from bpkernel.cli.peers import LEARNING_RATE, Bpkernel, Peer, Workload
+from bpkernel.functions import elementary
+from bpkernel.serialization import write_atomically
 
-CASES = [Case(*net) for net in NETS]
+WORKLOADS = [Workload(*net) for net in NETS]
 THREADS = numba.get_num_threads()
-SECONDS = 0.3  # that a trainer runs in a round
+SECONDS = 0.3  # that a peer runs in a round
 Records = list[dict[str, Any]]
 
 
-def tell(what: str) -> None:
-    """Progress, in a line of its own on a terminal or a log."""
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+def show(text: str) -> None:
+    """Print progress to standard error."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def trainers(case: Case) -> dict[str, Trainer]:
-    """All that there are."""
-    return {name: TRAINERS[name](case, THREADS) for name in installed()}
+def peers_of(workload: Workload) -> dict[str, Peer]:
+    """All installed peers with a workload."""
+    return {name: PEERS[name](workload, THREADS) for name in installed()}
 
 
-def timed(case: Case, calls: dict[str, Callable[[int], None]], rounds: int, seconds: float = SECONDS) -> Records:
-    """Records of so many rounds."""
-    tell(f"{case.name}: {', '.join(calls)}")
-    return rounds_of(case, take_turns(calls, rounds, seconds, peak(case.dtype, THREADS)))
+def timed(workload: Workload, calls: dict[str, Callable[[int], None]], rounds: int, seconds: float = SECONDS) -> Records:
+    """Time functions in turn, and return the records of all rounds."""
+    show(f"{workload.name}: {', '.join(calls)}")
+    return rounds_of(workload, take_turns(calls, rounds, seconds, peak(workload.dtype, THREADS)))
 
 
 def peers(most: int) -> Iterator[Records]:
-    """The nets of the table, trained by every trainer: three times over, with new nets, since machines have slow minutes."""
+    """Training of each net by each peer, in three repetitions minutes apart, since machines have slow minutes."""
     rounds = min(4, most)
     for repetition in range(min(3, most)):
-        for case in CASES:
-            records = timed(case, {name: trainer.train for name, trainer in trainers(case).items()}, rounds)
+        for workload in WORKLOADS:
+            records = timed(workload, {name: peer.train for name, peer in peers_of(workload).items()}, rounds)
             for record in records:
                 record["round"] += repetition * rounds
             yield records
 
 
 def libxsmm(most: int) -> Iterator[Records]:
-    """The nets that figures of LIBXSMM-DNN are known for, under SGD, as those were."""
+    """The nets for which LIBXSMM-DNN's speed is published, trained by SGD as there."""
     for sizes, batch in (((1024,) * 4, 256), ((512,) * 4, 256), ((64, 128, 64), 192)):
-        case = Case(sizes, batch, "float32", "numbers", "relu", "sgd")
-        yield timed(case, {"bpkernel": with_bpkernel(case, THREADS).train}, min(21, most))
+        workload = Workload(sizes, batch, "float32", "numbers")
+        peer = Bpkernel(workload, THREADS)
+        peer.optimizer = bp.SGD(LEARNING_RATE)
+        yield timed(workload, {"bpkernel": peer.train}, min(21, most))
 
 
 def threads(most: int) -> Iterator[Records]:
-    """Training on one thread and on all, where there are several."""
-    for case in (CASES[2], CASES[6], CASES[7]) if THREADS > 1 else ():
-        yield timed(case, {str(n): with_bpkernel(case, n).train for n in (1, THREADS)}, min(9, most))
+    """Training on one thread and on all threads, on machines with several."""
+    for workload in (WORKLOADS[2], WORKLOADS[6], WORKLOADS[7]) if THREADS > 1 else ():
+        yield timed(workload, {str(n): Bpkernel(workload, n).train for n in (1, THREADS)}, min(9, most))
 
 
 def growth(most: int) -> Iterator[Records]:
-    """A step, and the forward pass alone, over the number of weights and over the mini-batch."""
+    """A training step and the forward pass alone, for growing numbers of weights and growing batch sizes."""
     widths = (7, 22, 71, 224, 707, 2236)  # 10² to 10⁷ weights
-    cases = [("weights", Case((n, n, n), 128, "float32", "numbers")) for n in widths]
-    cases += [("batch", Case((256, 256, 256), batch, "float32", "numbers")) for batch in (1, 4, 16, 64, 256, 1024, 4096)]
-    for axis, case in cases:
+    workloads = [("weights", Workload((n, n, n), 128, "float32", "numbers")) for n in widths]
+    workloads += [("batch", Workload((256,) * 3, batch, "float32", "numbers")) for batch in (1, 4, 16, 64, 256, 1024, 4096)]
+    for axis, workload in workloads:
         calls = {}
-        for name, trainer in trainers(case).items():
-            calls[f"{name} step"], calls[f"{name} forward"] = trainer.train, repeated(trainer.forward)
-        for record in (records := timed(case, calls, min(5, most), 0.15)):
+        for name, peer in peers_of(workload).items():
+            calls[f"{name} step"], calls[f"{name} forward"] = peer.train, repeated(forward_pass(peer))
+        for record in (records := timed(workload, calls, min(5, most), 0.15)):
             name, what = record["trainer"].rsplit(" ", 1)
             record.update(trainer=name, what=what, axis=axis)
         yield records
 
 
 def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
-    """A function that calls it so many times."""
+    """A function of n that calls `call` n times."""
 
     def calls(times: int) -> None:
         for _ in range(times):
@@ -105,13 +109,13 @@ def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
 
 
 def differences(most: int) -> Iterator[Records]:
-    """The gradient by back-propagation, and by central differences: two passes forward for every weight."""
+    """The gradient by back-propagation, and by central differences, which take two forward passes for each weight."""
     numba.set_num_threads(THREADS)
     for width, rounds in ((7, 5), (22, 5), (39, 5), (71, 3), (122, 1)):
         net = bp.MLP((width, width, width), dtype="float64", random_state=0)
         rng = np.random.default_rng(0)
         X, T = rng.standard_normal((512, width)), rng.standard_normal((512, width))
-        tell(f"central differences of {2 * width * width} weights")
+        show(f"central differences of {2 * width * width} weights")
         for i in range(min(rounds, most)):
             times, gradients = {}, {}
             for name, gradient, calls in (("back-propagation", by_backprop, 100), ("central differences", by_differences, 1)):
@@ -135,12 +139,12 @@ def differences(most: int) -> Iterator[Records]:
 
 
 def by_backprop(net: bp.MLP, X: np.ndarray, T: np.ndarray) -> np.ndarray:
-    """∂E/∂w of all weights (n_weights,), from one way forward and one back."""
+    """∂E/∂w of all weights (n_weights,), from one forward and one backward pass."""
     return np.concatenate([dw.ravel() for dw in net.backprop(X, T).dw])
 
 
 def by_differences(net: bp.MLP, X: np.ndarray, T: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """The same from (E(w + step) - E(w - step)) / (2 step) for each weight by itself, as in Bishop 4.8.3."""
+    """The same from (E(w + step) - E(w - step)) / (2 step), for one weight at a time, as in Bishop 4.8.3."""
     dw = []
     for w in net.weights:
         for ij in np.ndindex(w.shape):
@@ -154,16 +158,16 @@ def by_differences(net: bp.MLP, X: np.ndarray, T: np.ndarray, step: float = 1e-5
 
 
 def one_row(most: int) -> Iterator[Records]:
-    """Predicting one row of a 30-64-64-1 net, a call at a time."""
+    """Prediction of a single row by a 30-64-64-1 net, for each call."""
     from sklearn.neural_network import MLPRegressor
     from threadpoolctl import threadpool_limits
 
-    case = CASES[4]
-    X, T = case.data()
+    workload = WORKLOADS[4]
+    X, T = workload.data()
     x = X[:1]
-    net = bp.MLP(case.sizes, "relu")
+    net = bp.MLP(workload.sizes, "relu")
     numba.set_num_threads(THREADS)
-    theirs, ours = (kind(hidden_layer_sizes=case.sizes[1:-1], max_iter=1) for kind in (MLPRegressor, bp.MLPRegressor))
+    theirs, ours = (kind(hidden_layer_sizes=workload.sizes[1:-1], max_iter=1) for kind in (MLPRegressor, bp.MLPRegressor))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for estimator in (theirs, ours):
@@ -174,7 +178,7 @@ def one_row(most: int) -> Iterator[Records]:
         import torch
 
         layers: list[Any] = []
-        for n_in, n_out in pairwise(case.sizes):
+        for n_in, n_out in pairwise(workload.sizes):
             layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
         module, tensor = torch.nn.Sequential(*layers[:-1]), torch.as_tensor(x)
 
@@ -183,7 +187,7 @@ def one_row(most: int) -> Iterator[Records]:
                 module(tensor)
 
         calls["PyTorch"] = with_module
-    tell("predicting a row")
+    show("prediction of a row")
     with threadpool_limits(THREADS):
         timing = take_turns({name: repeated(call) for name, call in calls.items()}, min(9, most), 0.1, lambda: 0.0)
     for name, times in timing.seconds.items():
@@ -205,10 +209,10 @@ print(json.dumps([imported - start, time.perf_counter() - begun]))
 
 
 def first_fit(most: int) -> Iterator[Records]:
-    """Importing, and the first fit of a process, with nothing compiled before and with the kernels in the cache."""
+    """The import and the first fit of a process, with an empty cache and with all kernels in the cache."""
     for i in range(min(3, most)):
         for dtype in ("float32", "float64"):
-            tell(f"first fit, {dtype}")
+            show(f"first fit, {dtype}")
             with tempfile.TemporaryDirectory() as folder:
                 for cache in ("cold", "cached"):
                     run = subprocess.run(
@@ -226,7 +230,7 @@ def first_fit(most: int) -> Iterator[Records]:
 
 
 def functions(most: int) -> Iterator[Records]:
-    """exp and tanh of an array on one core: this project's and the C library's, both in a loop that Numba compiles."""
+    """exp and tanh of an array on one core, by bpkernel and by the C library, both in a loop compiled by Numba."""
 
     def loop(function: Callable[[float], float]) -> Callable[[np.ndarray, np.ndarray], None]:
         @numba.njit
@@ -245,7 +249,7 @@ def functions(most: int) -> Iterator[Records]:
         x = np.random.default_rng(0).uniform(-5, 5, 4096).astype(dtype)
         out = np.empty_like(x)
         calls = {key: repeated(lambda apply=apply, x=x, out=out: apply(x, out)) for key, apply in loops.items()}
-        tell(f"functions, {dtype}")
+        show(f"functions, {dtype}")
         for (name, library), times in take_turns(calls, min(9, most), 0.1, lambda: 0.0).seconds.items():
             yield [
                 {"function": name, "library": library, "dtype": dtype, "round": i, "ns": f"{1e9 * t / x.size:.4g}"}
@@ -253,7 +257,7 @@ def functions(most: int) -> Iterator[Records]:
             ]
 
 
-PARTS: dict[str, Callable[[int], Iterator[Records]]] = {  # each takes at most so many rounds
+PARTS: dict[str, Callable[[int], Iterator[Records]]] = {  # functions of the maximum number of rounds
     "peers": peers,
     "growth": growth,
     "differences": differences,
@@ -268,16 +272,16 @@ PARTS: dict[str, Callable[[int], Iterator[Records]]] = {  # each takes at most s
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, write CSV files, and from them tables and pictures."""
+    """Measure and write CSV files, the report and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
-    parser.add_argument("--rounds", type=int, default=21, help="at most so many; each part has its own number")
+    parser.add_argument("--rounds", type=int, default=21, help="maximum number of rounds; each part has a default of its own")
     parser.add_argument("--output", type=Path, default=Path("runs/performance"))
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     here, facts = as_csv([{"what": what, "is": value} for what, value in machine().items()]), options.output / "machine.csv"
     if facts.exists() and facts.read_bytes() != here and set(options.parts) != set(PARTS):
-        parser.error(f"{options.output} holds measurements of another machine or of other versions: choose another --output")
+        parser.error(f"{options.output} holds measurements of another machine or of other versions; choose another --output")
     write_atomically(facts, here)
     for name in options.parts:
         records = [record for some in PARTS[name](options.rounds) for record in some]

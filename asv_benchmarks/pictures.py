@@ -1,4 +1,4 @@
-"""The pictures of the performance record: SVG, told apart by marks and dashes as well as by colour."""
+"""The pictures of the performance record, as SVG.  Libraries differ in marker and dash as well as in colour."""
 
 import io
 from collections.abc import Callable
@@ -23,7 +23,7 @@ STYLES: dict[str, dict[str, Any]] = {  # the palette of Okabe and Ito, in order 
 
 
 def _line(axes: Axes, name: str, x: np.ndarray, rounds: list[np.ndarray]) -> None:
-    """The medians over rounds, with the quartiles as bars."""
+    """Draw the medians over rounds, with quartiles as error bars."""
     low, middle, high = np.array([np.percentile(values, (25, 50, 75)) for values in rounds]).T
     axes.errorbar(x, middle, yerr=(middle - low, high - middle), label=name, markersize=4, capsize=2, **STYLES[name])
 
@@ -35,14 +35,14 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _slope(axes: Axes, x: np.ndarray, y: float, power: int, text: str) -> None:
-    """A thin grey line of a power of x, for comparison, over the upper half."""
+    """Draw a thin grey reference line y ~ x**power over the upper half of x."""
     x = x[len(x) // 2 :]
     axes.plot(x, y * (x / x[-1]) ** power, color="0.6", linewidth=0.9, zorder=0)
     axes.annotate(text, (x[-2], y * (x[-2] / x[-1]) ** power), xytext=(4, -11), textcoords="offset points", color="0.35")
 
 
 def peers(frame: pd.DataFrame) -> Figure:
-    """For each net, how many times as long each peer takes."""
+    """Training time of each library relative to bpkernel, for each net."""
     nets = list(frame["net"].unique())
     others = [name for name in frame["trainer"].unique() if name != "bpkernel"]
     figure = Figure(figsize=(8, 0.55 * len(nets) + 1.4), layout="constrained")
@@ -65,13 +65,13 @@ def peers(frame: pd.DataFrame) -> Figure:
     for y in np.arange(len(nets) - 1) + 0.5:
         axes.axhline(y, color="0.9", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel("time of training, in times of bpkernel's (the line at 1): right of it bpkernel is faster")
+    axes.set_xlabel("training time relative to bpkernel (> 1: bpkernel is faster)")
     figure.legend(loc="outside upper center", ncols=len(others), frameon=False)
     return figure
 
 
 def growth(frame: pd.DataFrame) -> Figure:
-    """Time of a step over the number of weights, and over the mini-batch."""
+    """Time of a training step against number of weights, and against batch size."""
     figure = Figure(figsize=(9.5, 4.6), layout="constrained")
     for axes, axis in zip(figure.subplots(1, 2), ("weights", "batch"), strict=True):
         some = frame[(frame["axis"] == axis) & (frame["what"] == "step")]
@@ -84,16 +84,14 @@ def growth(frame: pd.DataFrame) -> Figure:
         ours = some[(some["trainer"] == "bpkernel") & (some[axis] == x[-1])]["us"].median()
         _slope(axes, x, 0.6 * ours, 1, "slope 1")
         axes.set_ylabel("time of a training step / µs")
-        axes.set_xlabel(
-            "number of weights W, at batch 128" if axis == "weights" else "samples in a mini-batch, at 131,072 weights"
-        )
+        axes.set_xlabel("number of weights W, with batch size 128" if axis == "weights" else "batch size, with 131,072 weights")
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
     return figure
 
 
 def backward(frame: pd.DataFrame) -> Figure:
-    """The way back and the step of the optimizer, in passes forward."""
+    """Time of the backward pass and the optimizer's step, relative to the forward pass."""
     figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axes = figure.subplots()
     frame = frame[frame["axis"] == "weights"]
@@ -105,15 +103,15 @@ def backward(frame: pd.DataFrame) -> Figure:
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.axhline(1.5, color="0.6", linewidth=0.9, zorder=0, label="multiplications alone")
-    axes.set_xlabel("number of weights W, at batch 128")
-    axes.set_ylabel("backward and optimizer / forward")
+    axes.axhline(1.5, color="0.6", linewidth=0.9, zorder=0, label="multiplications only")
+    axes.set_xlabel("number of weights W, with batch size 128")
+    axes.set_ylabel("(backward pass + optimizer) / forward pass")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
 def differences(frame: pd.DataFrame) -> Figure:
-    """The gradient by back-propagation and by central differences."""
+    """Time of the gradient by back-propagation and by central differences."""
     figure = Figure(figsize=(6.5, 4.4), layout="constrained")
     axes = figure.subplots()
     x = frame["weights"].unique()
@@ -123,13 +121,13 @@ def differences(frame: pd.DataFrame) -> Figure:
         _line(axes, name, x, rounds)
         _slope(axes, x, 0.6 * float(np.median(rounds[-1])), power, f"slope {power}")
     _logarithmic(axes)
-    axes.set_xlabel("number of weights W, at 512 samples")
+    axes.set_xlabel("number of weights W, with 512 samples")
     axes.set_ylabel("time of the gradient / µs")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
-SHOWN = {  # nets whose history is told
+SHOWN = {  # nets in the history
     "4-16-3 batch 32 float32 relu": {"color": "#d55e00", "linestyle": "--", "marker": "s"},
     "64-100-10 batch 200 float32 relu": {"color": "black", "linestyle": "-", "marker": "o", "linewidth": 2.2},
     "784-128-10 batch 128 float32 relu": {"color": "#0072b2", "linestyle": ":", "marker": "^", "linewidth": 1.8},
@@ -139,7 +137,7 @@ SHOWN = {  # nets whose history is told
 
 
 def history(frame: pd.DataFrame) -> Figure:
-    """How many times as fast as at the first commit."""
+    """Speed relative to the first commit."""
     frame = frame[frame["benchmark"] == "training.Epoch.time_epoch"]
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
@@ -155,14 +153,14 @@ def history(frame: pd.DataFrame) -> Figure:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
     axes.set_xticks(range(len(commits)), commits, rotation=30, ha="right")
-    axes.set_ylabel(f"times as fast as at {commits[0]}")
+    axes.set_ylabel(f"speed relative to commit {commits[0]}")
     axes.set_xlabel("commit, oldest first")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
 class Picture(NamedTuple):
-    """The part it is drawn from, what draws it, and words for those who do not see it."""
+    """A picture: the part of the record it shows, its drawing function, and its alternative text."""
 
     part: str
     draw: Callable[[pd.DataFrame], Figure]
@@ -170,16 +168,22 @@ class Picture(NamedTuple):
 
 
 PICTURES = {
-    "peers": Picture("peers", peers, "How many times as long scikit-learn, PyTorch and JAX take to train each of the nets"),
-    "growth": Picture("growth", growth, "Time of a training step over the number of weights and over the mini-batch"),
-    "backward": Picture("growth", backward, "The way back over the way forward, over the number of weights"),
-    "differences": Picture("differences", differences, "Time of the gradient over the number of weights, in two ways"),
-    "history": Picture("history", history, "The speed of training, commit after commit"),
+    "peers": Picture("peers", peers, "Training time of scikit-learn, PyTorch and JAX relative to bpkernel, for each net"),
+    "growth": Picture("growth", growth, "Time of a training step against number of weights and against batch size"),
+    "backward": Picture(
+        "growth", backward, "Time of the backward pass relative to the forward pass, against number of weights"
+    ),
+    "differences": Picture(
+        "differences",
+        differences,
+        "Time of the gradient by back-propagation and by central differences, against number of weights",
+    ),
+    "history": Picture("history", history, "Speed of training, by commit"),
 }
 
 
 def draw(parts: dict[str, pd.DataFrame]) -> dict[str, bytes]:
-    """The pictures that there are measurements for, as SVG; the same measurements give the same bytes."""
+    """Draw the pictures whose part has been measured, as SVG; the same measurements give the same bytes."""
     drawn = {}
     for name, picture in PICTURES.items():
         if picture.part in parts:

@@ -1,9 +1,9 @@
-"""From the CSV files of `asv_benchmarks.peers`: tables, the numbers that the documentation quotes, and a report.
+"""Tables, quoted numbers and a report, made from the CSV files of `asv_benchmarks.peers`.
 
-    python -m asv_benchmarks.report      # fill the record in docs/performance into README.md and docs/*.md
+    python -m asv_benchmarks.report      # redraw docs/performance and update README.md and docs/*.md from it
 
-In a page, what stands between `<!-- table: NAME -->` and `<!-- end -->` is a table, and what stands between
-`<!--=NAME-->` and `<!--/-->` a number: they are written by this, never by hand, and a test compares them.
+In a page, this module writes the table between `<!-- table: NAME -->` and `<!-- end -->` and the number between
+`<!--=NAME-->` and `<!--/-->`.  Neither is edited by hand; a test compares both with the CSV files.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from asv_benchmarks import pictures
-from bpkernel.bench import spread
-from bpkernel.persistence import write_atomically
+from bpkernel.cli.bench import spread
+from bpkernel.serialization import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "performance"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-LIBXSMM = {  # shares of its peak that LIBXSMM-DNN, hand-tuned C, reached: 184, 139 and 118 of 226 GFLOP/s, measured elsewhere
+LIBXSMM = {  # share of peak of LIBXSMM-DNN, hand-tuned C: 184, 139 and 118 of 226 GFLOP/s on another machine of this kind
     "1024-1024-1024-1024, batch 256, f32, relu": 184 / 226,
     "512-512-512-512, batch 256, f32, relu": 139 / 226,
     "64-128-64, batch 192, f32, relu": 118 / 226,
@@ -29,7 +29,7 @@ LIBXSMM = {  # shares of its peak that LIBXSMM-DNN, hand-tuned C, reached: 184, 
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """The measurements of a folder, by part."""
+    """Read the measurements of a folder; the keys are the names of its CSV files."""
     parts = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
     for name, frame in parts.items():
         frame.attrs["sha256"] = hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
@@ -37,23 +37,23 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def each(frame: pd.DataFrame, by: str | list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Groups in the order of the file."""
+    """Iterate over groups in the order of the file."""
     return iter(frame.groupby(by, sort=False))
 
 
 def rounds(frame: pd.DataFrame, who: str, value: str) -> dict[str, np.ndarray]:
-    """The value of every round, for each trainer."""
+    """Return the values of all rounds, for each entry of the column `who`."""
     return {name: some.sort_values("round")[value].to_numpy() for name, some in each(frame, who)}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Format a table."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def told(seconds: float) -> str:
-    """A time in a fitting unit, three digits or so."""
+def duration(seconds: float) -> str:
+    """Format a time with three digits in s, ms, µs or ns."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}" if seconds / size < 1000 else f"{seconds / size:,.0f} {unit}"
@@ -61,54 +61,54 @@ def told(seconds: float) -> str:
 
 
 def ratios_of(frame: pd.DataFrame, value: str, who: str = "trainer", ours: str = "bpkernel") -> dict[str, np.ndarray]:
-    """How many times as long each other one takes, round by round."""
+    """Return the time of each other entry divided by that of `ours`, for each round."""
     times = rounds(frame, who, value)
     return {name: other / times[ours] for name, other in times.items() if name != ours}
 
 
 def share_of_peak(frame: pd.DataFrame) -> np.ndarray:
-    """Of bpkernel, round by round."""
+    """Return bpkernel's share of peak, for each round."""
     ours = frame[frame["trainer"] == "bpkernel"]
     return (1e-3 * ours["flops_per_sample"] / ours["us_per_sample"] / ours["peak_gflops"]).to_numpy()
 
 
 def machine(frame: pd.DataFrame) -> str:
-    """A line for each fact."""
+    """One row per property of the machine."""
     return markdown(["", ""], [[what, value] for what, value in zip(frame["what"], frame["is"], strict=True)]).replace(
         "---:", "---"
     )
 
 
 def peers(frame: pd.DataFrame) -> str:
-    """Nets down, trainers across."""
+    """One row per net, one column per library."""
     others = [name for name in frame["trainer"].unique() if name != "bpkernel"]
     rows = []
     for net, some in each(frame, "net"):
         rate = 1e6 / np.median(rounds(some, "trainer", "us_per_sample")["bpkernel"])
         ratios = ratios_of(some, "us_per_sample")
         rows.append([net, f"{rate:,.0f}", f"{np.median(share_of_peak(some)):.0%}", *(spread(ratios[name]) for name in others)])
-    return markdown(["net", "samples/s", "share of peak", *(f"times {name}" for name in others)], rows)
+    return markdown(["net", "samples/s", "share of peak", *(f"speed-up over {name}" for name in others)], rows)
 
 
 def libxsmm(frame: pd.DataFrame) -> str:
-    """The share of peak beside what is known of LIBXSMM-DNN."""
+    """Share of peak, and the published share of LIBXSMM-DNN."""
     rows = []
     for net, some in each(frame, "net"):
         rate = 1e-3 * some["flops_per_sample"] / some["us_per_sample"]
         rows.append([net, f"{rate.median():.0f}", spread(100 * share_of_peak(some), 0), f"{100 * LIBXSMM[net]:.0f}"])
-    return markdown(["net, SGD", "GFLOP/s", "% of peak", "LIBXSMM-DNN, % of peak"], rows)
+    return markdown(["net, SGD", "GFLOP/s", "% of peak", "LIBXSMM-DNN: % of peak"], rows)
 
 
 def threads(frame: pd.DataFrame) -> str:
-    """All threads beside one."""
+    """Speed-up of all threads over one."""
     n = str(frame["trainer"].astype(int).max())
     frame = frame.assign(trainer=frame["trainer"].astype(str))
     rows = [[net, spread(ratios_of(some, "us_per_sample", ours=n)["1"], 2)] for net, some in each(frame, "net")]
-    return markdown(["net", f"{n} threads over 1"], rows)
+    return markdown(["net", f"speed-up of {n} threads over 1"], rows)
 
 
 def growth(frame: pd.DataFrame) -> str:
-    """Time of bpkernel's step over the number of weights and the batch, and how many times as long the peers take."""
+    """Time of a training step against number of weights and batch size, and the speed-up over the other libraries."""
     frame = frame[frame["what"] == "step"]
     others = [name for name in frame["trainer"].unique() if name != "bpkernel"]
     rows = []
@@ -117,12 +117,14 @@ def growth(frame: pd.DataFrame) -> str:
         ps, step = 1e6 * ours / weights, 1e-6 * float(np.median(ours)) * some["batch"].iloc[0]
         ratios = ratios_of(some, "us_per_sample")
         each_weight = spread(ps, 0 if np.median(ps) >= 100 else 1)
-        rows.append([net, f"{weights:,}", told(step), each_weight, *(spread(ratios[name]) for name in others)])
-    return markdown(["net", "weights", "a step", "ps a weight and sample", *(f"times {name}" for name in others)], rows)
+        rows.append([net, f"{weights:,}", duration(step), each_weight, *(spread(ratios[name]) for name in others)])
+    return markdown(
+        ["net", "weights", "time per step", "ps per weight and sample", *(f"speed-up over {name}" for name in others)], rows
+    )
 
 
 def backward(frame: pd.DataFrame) -> str:
-    """The way back and the optimizer's step, in passes forward."""
+    """Time of the backward pass and the optimizer's step, divided by that of the forward pass."""
     frame = frame[frame["axis"] == "weights"]
     names = list(frame["trainer"].unique())
     rows = []
@@ -136,23 +138,23 @@ def backward(frame: pd.DataFrame) -> str:
 
 
 def differences(frame: pd.DataFrame) -> str:
-    """Back-propagation beside central differences."""
+    """Time of the gradient by back-propagation and by central differences."""
     rows = []
     for weights, some in each(frame, "weights"):
         times = rounds(some, "method", "us")
         ratio = times["central differences"] / times["back-propagation"]
-        medians = [told(1e-6 * float(np.median(t))) for t in times.values()]
+        medians = [duration(1e-6 * float(np.median(t))) for t in times.values()]
         rows.append([f"{weights:,}", *medians, spread(ratio, 0), f"{some['largest_error'].max():.0e}"])
-    return markdown(["weights", *frame["method"].unique(), "times", "largest difference"], rows)
+    return markdown(["weights", *frame["method"].unique(), "speed-up", "largest difference"], rows)
 
 
 def one_row(frame: pd.DataFrame) -> str:
-    """Microseconds a call."""
+    """Microseconds per call."""
     return markdown(["one row, 30-64-64-1", "µs"], [[name, spread(us)] for name, us in rounds(frame, "trainer", "us").items()])
 
 
 def first_fit(frame: pd.DataFrame) -> str:
-    """Seconds of what happens once."""
+    """Seconds of the import and of the first fit of a process."""
     rows = []
     for (what, dtype, cache), some in each(frame, ["what", "dtype", "cache"]):
         if what == "first fit" or (dtype, cache) == ("float32", "cached"):
@@ -161,70 +163,70 @@ def first_fit(frame: pd.DataFrame) -> str:
 
 
 def functions(frame: pd.DataFrame) -> str:
-    """Nanoseconds a number."""
+    """Nanoseconds per number."""
     rows = []
     for (name, dtype), some in each(frame, ["function", "dtype"]):
         rows.append([f"{name}, {dtype}", *(spread(ns, 2) for ns in rounds(some, "library", "ns").values())])
-    return markdown(["nanoseconds", *frame["library"].unique()], rows)
+    return markdown(["ns per number", *frame["library"].unique()], rows)
 
 
 def drop_in(frame: pd.DataFrame) -> str:
-    """The estimators beside scikit-learn's own."""
+    """The estimators compared with scikit-learn's."""
     rows = []
     for case, some in each(frame, "case"):
         times = rounds(some, "library", "seconds")
         rows.append(
-            [case, spread(times["scikit-learn"] / times["bpkernel"]), *(told(float(np.median(t))) for t in times.values())]
+            [case, spread(times["scikit-learn"] / times["bpkernel"]), *(duration(float(np.median(t))) for t in times.values())]
         )
-    return markdown(["", "times scikit-learn", "bpkernel", "scikit-learn"], rows)
+    return markdown(["", "speed-up over scikit-learn", "bpkernel", "scikit-learn"], rows)
 
 
 def memory(frame: pd.DataFrame) -> str:
     """Peak memory of a fit."""
     rows = []
-    for label, column in (("what the fit adds", "grown_mb"), ("the whole process, with its imports", "process_mb")):
+    for label, column in (("added by the fit", "grown_mb"), ("whole process, imports included", "process_mb")):
         rows.append([label, *(f"{np.median(mb):.0f} MB" for mb in rounds(frame, "library", column).values())])
     return markdown(["fit of 200,000 × 100 float32", *frame["library"].unique()], rows)
 
 
 def history(frame: pd.DataFrame) -> str:
-    """The time of an epoch, commit after commit."""
+    """Time of an epoch, for each commit."""
     nets = [net for net in pictures.SHOWN if net in set(frame["parameter"])]
     rows = []
     for (commit, subject), some in each(frame, ["commit", "subject"]):
         seconds = some[some["benchmark"] == "training.Epoch.time_epoch"].set_index("parameter")["value"]
         ratio = some[some["benchmark"] == "estimators.BesideScikitLearn.track_ratio"].set_index("parameter")["value"]
-        times = [told(seconds[net]) if net in seconds else "" for net in nets]
+        times = [duration(seconds[net]) if net in seconds else "" for net in nets]
         rows.append([f"{commit} {subject}", *times, f"{ratio['float32']:.1f}" if "float32" in ratio else ""])
     header = [net.removesuffix(" relu") for net in nets]
-    return markdown(["commit", *header, "digits, times scikit-learn"], rows)
+    return markdown(["commit", *header, "digits: speed-up over scikit-learn"], rows)
 
 
-# table: the part it is made of, its maker, and its heading in the report
+# name of the table: (part of the record, function, heading in the report)
 TABLES: dict[str, tuple[str, Callable[[pd.DataFrame], str], str]] = {
-    "machine": ("machine", machine, "The machine"),
-    "peers": ("peers", peers, "Training beside the peers"),
-    "libxsmm": ("libxsmm", libxsmm, "Beside LIBXSMM-DNN"),
+    "machine": ("machine", machine, "Machine"),
+    "peers": ("peers", peers, "Training compared with other libraries"),
+    "libxsmm": ("libxsmm", libxsmm, "Comparison with LIBXSMM-DNN"),
     "threads": ("threads", threads, "Threads"),
-    "growth": ("growth", growth, "Cost over weights and batch"),
-    "backward": ("growth", backward, "Backward over forward"),
-    "differences": ("differences", differences, "Back-propagation beside central differences"),
-    "one_row": ("one_row", one_row, "Predicting one row"),
-    "first_fit": ("first_fit", first_fit, "Import, and the first fit of a process"),
+    "growth": ("growth", growth, "Cost against number of weights and batch size"),
+    "backward": ("growth", backward, "Backward pass relative to forward pass"),
+    "differences": ("differences", differences, "Back-propagation and central differences"),
+    "one_row": ("one_row", one_row, "Prediction of one row"),
+    "first_fit": ("first_fit", first_fit, "Import and first fit of a process"),
     "functions": ("functions", functions, "exp and tanh"),
-    "drop_in": ("drop_in", drop_in, "The estimators"),
+    "drop_in": ("drop_in", drop_in, "Estimators"),
     "memory": ("memory", memory, "Memory"),
-    "history": ("history", history, "An epoch, commit after commit"),
+    "history": ("history", history, "Time of an epoch, by commit"),
 }
 
 
 def tables(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """Those that there are measurements for."""
+    """Make the tables whose part has been measured."""
     return {name: make(parts[part]) for name, (part, make, _) in TABLES.items() if part in parts}
 
 
 def numbers(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
-    """What the prose of the documentation quotes."""
+    """Compute the numbers that the documentation quotes."""
     quoted = again(parts["peers"], parts["again"])
     best, by_trainer = [], {}
     for _, some in each(parts["peers"], "net"):
@@ -254,7 +256,7 @@ def numbers(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
 
 
 def again(record: pd.DataFrame, later: pd.DataFrame) -> dict[str, str]:
-    """How well another run of the command, later, agrees with the record."""
+    """Compare the medians of a later run of the same command with the record."""
     within, differences = [], []
     for (_, some), (_, same) in zip(each(record, "net"), each(later, "net"), strict=True):
         first, second = ratios_of(some, "us_per_sample"), ratios_of(same, "us_per_sample")
@@ -270,7 +272,7 @@ def again(record: pd.DataFrame, later: pd.DataFrame) -> dict[str, str]:
 
 
 def fill(page: str, tables: dict[str, str], numbers: dict[str, str]) -> str:
-    """A page with its tables and numbers as they were measured."""
+    """Fill the tables and numbers of a page."""
 
     def table(found: re.Match[str]) -> str:
         return f"{found[1]}\n{tables[found[2]]}\n{found[3]}"
@@ -283,7 +285,7 @@ def fill(page: str, tables: dict[str, str], numbers: dict[str, str]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write `report.md` and the pictures of a folder's measurements into it."""
+    """Write `report.md` and the pictures of a folder of measurements into that folder."""
     parts = read(folder)
     lines = ["# Measured by `python -m asv_benchmarks.peers`"]
     drawn = pictures.draw(parts)
@@ -296,7 +298,7 @@ def write(folder: Path) -> None:
 
 
 def main() -> None:
-    """Draw the project's own record anew and fill it into the pages."""
+    """Redraw the record in docs/performance and update the pages."""
     write(RECORD)
     parts = read(RECORD)
     for path in PAGES:

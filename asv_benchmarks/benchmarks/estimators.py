@@ -1,4 +1,4 @@
-"""The estimators: their fits of fixed numbers of epochs, alone and beside scikit-learn's, and the peak of their memory."""
+"""The estimators: the time of a fit with a fixed number of epochs, the speed-up over scikit-learn, and the peak memory."""
 
 import time
 import warnings
@@ -14,8 +14,8 @@ import bpkernel as bp
 
 from .fastest import Fastest
 
-PAUSE = 0.3  # seconds; the threads of OpenBLAS wait spinning for more to do, and would take from what comes after
-LONG = {"tol": 0.0, "n_iter_no_change": 10**6, "random_state": 0}  # as many epochs as are asked for
+PAUSE = 0.3  # seconds before each timing, so that OpenBLAS's threads stop spinning; they slow down what runs next
+LONG = {"tol": 0.0, "n_iter_no_change": 10**6, "random_state": 0}  # so that a fit runs all of its epochs
 FITS = {
     "digits 64-100-10 float64": ("MLPClassifier", "digits", "float64", {"max_iter": 20}),
     "digits 64-100-10 float32": ("MLPClassifier", "digits", "float32", {"max_iter": 20}),
@@ -37,22 +37,23 @@ def data(name, dtype):
 
 
 def estimator(kind, **parameters):
-    """One of ours."""
+    """An estimator of bpkernel."""
     try:
         return getattr(bp, kind)(**LONG, **parameters)
     except AttributeError:
-        raise NotImplementedError("a commit without estimators") from None
+        raise NotImplementedError("this commit has no estimators") from None
 
 
 class Fit(Fastest):
     params = (list(FITS),)
     param_names = ("fit",)
+    version = "14140fa72d101c9fa103ef26d84cf30eeb161291fa0662727b9ce1a8edbb21a1"  # that of the recorded results
 
     def setup(self, label):
         warnings.simplefilter("ignore", ConvergenceWarning)
         if hasattr(self, "estimator"):  # asv comes here before every sample; each process has one fit
             return
-        threadpool_limits(numba.get_num_threads())  # of BLAS, in which lbfgs works besides
+        threadpool_limits(numba.get_num_threads())  # of BLAS, which lbfgs uses
         kind, name, dtype, parameters = FITS[label]
         X, y = data(name, dtype)
         self.estimator = estimator(kind, **parameters)
@@ -64,7 +65,7 @@ class Fit(Fastest):
 
 
 class BesideScikitLearn:
-    """How many times faster the fit is than scikit-learn's on as many threads; the two take turns."""
+    """Speed-up of a fit over scikit-learn with the same number of threads, measured in turn."""
 
     params = (["float64", "float32"],)
     param_names = ("dtype",)
@@ -92,7 +93,7 @@ class BesideScikitLearn:
 
 
 class Memory:
-    """Of a process that fits 200,000 × 100 numbers of float32: 80 MB of them, and all imports."""
+    """Peak memory of a process that fits 200,000 × 100 numbers of float32 (80 MB), imports included."""
 
     params = (["MLP", "MLPClassifier"],)
     param_names = ("fitted",)

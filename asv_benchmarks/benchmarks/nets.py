@@ -1,8 +1,8 @@
-"""The nets whose training is timed, by the suite and beside the peers: one table for both.
+"""The nets whose training is timed, by the suite and in the comparison with other libraries.
 
-A row is (layer sizes, samples in a mini-batch, dtype, kind of problem, hidden activation).  The kind "classes" is a
-softmax under cross-entropy, "numbers" the identity under squared error; the optimizer is Adam.  Flops, nets and data are
-made here again, not taken from `bpkernel.trainers.Case`, since the suite also runs on commits that are older than it.
+A row is (layer sizes, batch size, dtype, kind of problem, hidden activation).  Kind "classes" is softmax with cross-entropy,
+"numbers" is identity with squared error; the optimizer is Adam.  This module does not use `bpkernel.cli.peers.Workload` or
+`bpkernel.kernels.layout.chain_flops`, because the suite also runs on older commits, which do not have them.
 """
 
 from itertools import pairwise
@@ -30,7 +30,7 @@ NETS: list[Row] = [
 
 
 def label(row: Row) -> str:
-    """How results name a net."""
+    """The name of a net in results."""
     sizes, batch_size, dtype, _, activation = row
     return f"{'-'.join(map(str, sizes))} batch {batch_size} {dtype} {activation}"
 
@@ -39,21 +39,24 @@ BY_LABEL = {label(row): row for row in NETS}
 
 
 def flops(row: Row) -> int:
-    """Of a training step, for each sample: 4 a weight of the first layer, which needs no δ before it, 6 of the others."""
+    """Floating-point operations of a training step for each sample, biases not counted.
+
+    4 for each weight of the first layer, which needs no δ of the inputs, and 6 for each other weight.
+    """
     weights = [n_in * n_out for n_in, n_out in pairwise(row[0])]
     return 4 * weights[0] + 6 * sum(weights[1:])
 
 
 def net(row: Row) -> bp.MLP:
-    """The net, with the same weights every time."""
-    numba.get_num_threads()  # starts the threading layer: early commits fail where their kernels come from the cache first
+    """The net, always with the same weights."""
+    numba.get_num_threads()  # starts the threading layer, without which early commits fail if they load kernels from the cache
     sizes, _, dtype, kind, activation = row
     output, loss = ("softmax", "cross_entropy") if kind == "classes" else ("identity", "squared_error")
     return bp.MLP(sizes, activation, output, loss, dtype=dtype, random_state=0)
 
 
 def data(row: Row, n_samples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs, and class indices or rows of targets; of whole mini-batches, more of them where they are cheap."""
+    """Inputs, and class indices or rows of targets, for whole mini-batches: more of them for small nets."""
     sizes, batch_size, dtype, kind, _ = row
     if n_samples is None:
         n_samples = batch_size * min(max(int(2e8 / (flops(row) * batch_size)), 4), 1000)

@@ -1,4 +1,4 @@
-"""Prediction: one row, and many."""
+"""Prediction of a single row and of many rows."""
 
 from .fastest import Fastest
 from .nets import BY_LABEL, data, net

@@ -1,11 +1,12 @@
-"""The four sums of back-propagation: one layer of a mini-batch, on one thread, in the layout that training gives it."""
+"""The four sums of back-propagation: one layer and one mini-batch, on one thread, with the memory layout of training."""
 
-import inspect
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from . import sums_by_layer, sums_by_node
 from .fastest import Fastest
+from .internals import find
 
 EQUATIONS = ["pre_activations (1)", "output_deltas (5)", "hidden_deltas (7)", "gradient (4)"]
 LAYERS = {
@@ -16,12 +17,12 @@ LAYERS = {
 
 
 class Sums(Fastest):
-    """Equations as numbered in the book; Eq. 5 with a canonical output, Eq. 7 over transposed weights and with relu."""
+    """Equations have the book's numbers.  Eq. 5 has a canonical output; Eq. 7 uses transposed weights and relu."""
 
     params = (EQUATIONS, list(LAYERS))
     param_names = ("equation", "layer")
-    window = 0.1  # on one thread, and short
-    times = 20  # that a call of a kernel computes the sum
+    window = 0.1  # seconds
+    times = 20  # repetitions of the sum in a call
 
     def setup(self, equation, label):
         if hasattr(self, "kernel"):  # asv comes here before every sample; each process has one kernel and layer
@@ -38,65 +39,56 @@ class Sums(Fastest):
         return super().timer() / self.times
 
 
-def kernels(n_in, n_out, n_samples, dtype):
-    """For each equation a kernel that computes it so many times over, compiled when first called, and its arguments."""
-    try:
-        from bpkernel import sums
-        from bpkernel.activations import BY_NAME, address_of_pull_back
-        from bpkernel.compiler import FASTMATH
-        from bpkernel.layout import LINE, aligned_zeros, padded, row_length
-        from bpkernel.views import rows_from
-    except ImportError:
-        raise NotImplementedError("the sums of this commit are others") from None
-    if "lead" not in inspect.signature(sums.output_deltas.py_func).parameters:
-        raise NotImplementedError("the sums of this commit take other arguments")
+class Arrays(NamedTuple):
+    """Random numbers for one layer, in rows with the length and padding that they have in training.
 
-    rng, lead = np.random.default_rng(0), LINE // dtype.itemsize
-    compiled = numba.njit(fastmath=FASTMATH, error_model="numpy", nogil=True)
+    A row of units begins with a cache line of `lead` numbers, the last of which is z_0.
+    """
 
-    def block(n_rows, first, n_columns):
-        """Random numbers with zeros around them, in rows as long as in training."""
+    n_in: int
+    n_out: int
+    width: int  # n_out in whole cache lines
+    lead: int
+    w: np.ndarray  # (1 + n_in, row): weights, from the biases on
+    w_t: np.ndarray  # (width, row): the transposed weights, from `lead` on
+    z: np.ndarray  # (n_samples, row): units of the layer before
+    delta_in: np.ndarray  # (n_samples, row): their δ
+    a: np.ndarray  # (n_samples, row): units of the layer
+    y: np.ndarray  # (n_samples, row)
+    delta_out: np.ndarray  # (n_samples, row)
+    T: np.ndarray  # (n_samples, n_out)
+    rows: np.ndarray  # (n_samples,): the order of the samples
+    scale: np.ndarray  # (n_samples,): their weights
+    dw: np.ndarray  # (1 + n_in, row)
+
+
+def arrays(n_in, n_out, n_samples, dtype):
+    """Arrays for a layer of n_in to n_out units."""
+    memory = "bpkernel.runtime.memory", "bpkernel.layout"
+    aligned_zeros, padded, row_length = (find(name, *memory) for name in ("aligned_zeros", "padded", "row_length"))
+    lead = find("LINE", "bpkernel.codegen.processor", "bpkernel.layout") // dtype.itemsize
+    rng, width = np.random.default_rng(0), padded(n_out, dtype)
+
+    def rows_of(n_rows, first, n_columns):
         row = row_length(first + padded(n_columns, dtype), dtype)
         array = aligned_zeros(n_rows * row, dtype).reshape(n_rows, row)
         array[:, first : first + n_columns] = rng.uniform(-0.5, 0.5, (n_rows, n_columns))
         return array
 
-    @compiled
-    def part(array, n_rows, column):
-        return rows_from(array, 0, n_rows, column)
-
-    @compiled
-    def pre_activations(times, panels, w, z, lead, width, a):
-        for _ in range(times):
-            sums.pre_activations(panels, part(w, len(w), 0), part(z, len(z), lead - 1), width, part(a, len(a), lead))
-
-    @compiled
-    def output_deltas(times, lead, y, T, rows, scale, delta):
-        for _ in range(times):
-            sums.output_deltas(0, 0, lead, part(y, len(y), 0), part(T, len(T), 0), rows, scale, part(delta, len(delta), 0))
-
-    @compiled
-    def hidden_deltas(times, panels, back, w, w_t, n_next, delta_next, lead, n_in, z, delta):
-        for _ in range(times):
-            w_next, w_next_t, d = part(w, len(w), 0), part(w_t, n_next, lead), part(delta_next, len(delta_next), lead)
-            sums.hidden_deltas(panels, back, w_next, w_next_t, d, lead, n_in, part(z, len(z), 0), part(delta, len(delta), 0))
-
-    @compiled
-    def gradient(times, panels, z, delta, lead, last, width, dw):
-        for _ in range(times):
-            d = part(delta, len(delta), lead)
-            sums.gradient(panels, part(z, len(z), lead - 1), d, 0, last, width, part(dw, len(dw), 0))
-
-    panels, width = sums.panels(dtype), padded(n_out, dtype)
-    back = address_of_pull_back(BY_NAME["relu"].pull_back, dtype)
-    w, w_t = block(1 + n_in, 0, n_out), block(width, lead, n_in)
-    z, delta_in = block(n_samples, lead, n_in), block(n_samples, lead, n_in)
-    a, delta_out = block(n_samples, lead, n_out), block(n_samples, lead, n_out)
+    w, w_t = rows_of(1 + n_in, 0, n_out), rows_of(width, lead, n_in)
+    z, delta_in = rows_of(n_samples, lead, n_in), rows_of(n_samples, lead, n_in)
+    a, delta_out = rows_of(n_samples, lead, n_out), rows_of(n_samples, lead, n_out)
     T, rows, scale = rng.random((n_samples, n_out)).astype(dtype), rng.permutation(n_samples), np.ones(n_samples, dtype)
-    y = block(n_samples, lead, n_out)
-    return {
-        "pre_activations (1)": (pre_activations, (panels, w, z, lead, width, a)),
-        "output_deltas (5)": (output_deltas, (lead, y, T, rows, scale, delta_out)),
-        "hidden_deltas (7)": (hidden_deltas, (panels, back, w, w_t, n_out, delta_out, lead, n_in, z, delta_in)),
-        "gradient (4)": (gradient, (panels, z, delta_out, lead, n_in, width, w.copy())),
-    }
+    y = rows_of(n_samples, lead, n_out)
+    return Arrays(n_in, n_out, width, lead, w, w_t, z, delta_in, a, y, delta_out, T, rows, scale, w.copy())
+
+
+def kernels(n_in, n_out, n_samples, dtype):
+    """For each equation a kernel that repeats its sum, compiled at its first call, and its arguments after the repetitions."""
+    operands = arrays(n_in, n_out, n_samples, dtype)
+    for build in (sums_by_node.build, sums_by_layer.build):
+        try:
+            return dict(zip(EQUATIONS, build(operands, dtype), strict=True))
+        except ImportError:
+            continue
+    raise NotImplementedError("this commit has other sums")

@@ -1,4 +1,4 @@
-"""Training: an epoch, a mini-batch, and how many epochs it takes."""
+"""Training: the time of an epoch and of a mini-batch, and the number of epochs to a given loss."""
 
 import bpkernel as bp
 
@@ -7,7 +7,7 @@ from .nets import BY_LABEL, data, net
 
 
 class Epoch(Fastest):
-    """An epoch of each net of the table, with Adam and shuffling."""
+    """An epoch of each net, with Adam and shuffling."""
 
     params = (list(BY_LABEL),)
     param_names = ("net",)
@@ -25,7 +25,7 @@ class Epoch(Fastest):
 
 
 class MiniBatch(Fastest):
-    """A single mini-batch: a step of training, and a pass forward and back that gives every a, z, δ and gradient."""
+    """A single mini-batch: a training step, and `backprop`, which returns every a, z, δ and gradient."""
 
     params = (["2-8-1 batch 1 float32 relu", "64-100-10 batch 200 float32 relu", "784-512-512-10 batch 256 float32 relu"],)
     param_names = ("net",)
@@ -48,7 +48,7 @@ class MiniBatch(Fastest):
 
 
 class Convergence:
-    """Epochs until the loss on the digits is below a level: the same number every time, unless the arithmetic has changed."""
+    """Epochs until the loss on the digits is below a level: a constant, unless the arithmetic changes."""
 
     params = (["Adam", "SGD"],)
     param_names = ("optimizer",)
