@@ -82,7 +82,7 @@ def _add_function(hash_: Any, function: types.FunctionType, seen: set[int]) -> N
 def _add_attributes(hash_: Any, module: Any, names: list[str], seen: set[int]) -> None:
     """The values, and the compiled functions, that a module has under the names that a function refers to."""
     for name in names:
-        value = getattr(module, name, None)
+        value = vars(module).get(name)  # unlike getattr this calls no __getattr__ of the module, which may warn
         if isinstance(value, (*PLAIN, np.ndarray)) or hasattr(value, "py_func"):
             hash_.update(name.encode())
             _add_value(hash_, value, seen)

@@ -76,6 +76,20 @@ def test_functions_of_other_content_have_other_digests(what):
     assert digest(first) == digest(again)
 
 
+def test_a_module_is_not_asked_for_names_that_it_does_not_hold():
+    """It may answer with a warning, as NumPy 1 does to `np.math`."""
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    module = types.ModuleType("module")
+    module.LIMIT, module.__getattr__ = 3.0, refuse
+    source = "def f(x):\n    return x.other + m.LIMIT + LIMIT"
+    one = digest(made_of(source, m=module, LIMIT=1.0))
+    module.LIMIT = 4.0
+    assert digest(made_of(source, m=module, LIMIT=1.0)) != one
+
+
 def test_a_compiled_function_has_the_digest_of_its_source():
     function = closed_over(3)
     assert digest(numba.njit(function)) == digest(kernel(function)) == digest(function)
