@@ -94,7 +94,7 @@ def test_the_code_of_a_function_stays_in_memory():
 
 def make(body):
     """A function of one name, file and line, as a notebook redefines it, with another body."""
-    names = {}
+    names = {"__name__": __name__}
     exec(compile(f"def combine(x, y):\n    return {body}", "cell.py", "exec"), names)
     return names["combine"]
 
