@@ -1,4 +1,4 @@
-"""exp, tanh and the logistic function in plain arithmetic, which a compiler can vectorise.
+"""exp, expm1, tanh and the logistic function in plain arithmetic, which a compiler can vectorise.
 
 All are within 2 units of the last place for every number of either dtype, Inf, NaN, denormal numbers and ±0 included.
 They are based on e^x = 2^n e^r, with n = x / log 2 rounded and |r| ≤ log(2) / 2, and on the Taylor series of e^r - 1.
@@ -53,6 +53,11 @@ def exp(x: Any) -> Any:
     return math.exp(x)
 
 
+def expm1(x: Any) -> Any:
+    """e^x - 1, of float32 or float64, accurate relative to its size near 0 too."""
+    return math.expm1(x)
+
+
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent, of float32 or float64."""
     return math.tanh(x)
@@ -64,12 +69,13 @@ def logistic(x: Any) -> Any:
 
 
 def _compiled(form: Format) -> dict[str, Callable[[Any], Any]]:
-    """The three functions for one dtype."""
+    """The four functions for one dtype."""
     T: Any = form.dtype
     shift, per_log2 = T(1.5 * 2.0**form.mantissa), T(1 / math.log(2))  # adding shift rounds to a whole number
     high, low = T(form.log2_high), T(form.log2_low)
     lowest, highest, saturated, half, one, two = T(form.lowest), T(form.highest), T(form.saturated), T(0.5), T(1), T(2)
     limit = T(0.55)
+    settled, overflow, last = T(-40), T(form.highest - 0.5), T(np.finfo(T).maxexp - 1)
     b0, b1, b2, b3, d0, d1, d2, d3, d4 = map(T, form.tail)
     c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13 = (T(1 / math.factorial(k)) for k in range(2, 14))
 
@@ -107,6 +113,18 @@ def _compiled(form: Format) -> dict[str, Callable[[Any], Any]]:
         return e_r((x - n * high) - n * low) * power_of_two(n_1 + shift) * power_of_two((n - n_1) + shift)
 
     @exact
+    def expm1(x: Any) -> Any:  # (2^n - 1 + 2^n r) + 2^n (e^r - 1 - r)
+        x = settled if x < settled else x  # -1 within rounding
+        x = overflow if x > overflow else x
+        n = (x * per_log2 + shift) - shift
+        first = x - n * high
+        r = first - n * low
+        lost = (first - r) - n * low
+        power = power_of_two((last if n > last else n) + shift)
+        y = ((power - one) + power * r) + power * (rest(r) + lost)
+        return math.copysign(y * two if n > last else y, x)
+
+    @exact
     def tanh(x: Any) -> Any:  # beyond 0.55: 1 - 2 e^u / (1 + e^u) with u = -2 |x|
         size = abs(x)
         u = -two * (saturated if size > saturated else size)
@@ -125,9 +143,9 @@ def _compiled(form: Format) -> dict[str, Callable[[Any], Any]]:
         y = (e if x < 0 else one) / sum_
         return y - y * lost * (one - half * e)  # 1 - e / 2 is near enough to 1 / (1 + e)
 
-    return {"exp": exp, "tanh": tanh, "logistic": logistic}
+    return {"exp": exp, "expm1": expm1, "tanh": tanh, "logistic": logistic}
 
 
-_single, _double = _compiled(SINGLE), _compiled(DOUBLE)
-for _function in (exp, tanh, logistic):
-    by_dtype(_function, _single[_function.__name__], _double[_function.__name__])
+COMPILED = {form: _compiled(form) for form in (SINGLE, DOUBLE)}
+for _function in (exp, expm1, tanh, logistic):
+    by_dtype(_function, *(COMPILED[form][_function.__name__] for form in (SINGLE, DOUBLE)))

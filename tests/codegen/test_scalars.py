@@ -7,7 +7,7 @@ import pytest
 from numba.core.errors import TypingError
 
 from bpkernel.codegen.jit import kernel
-from bpkernel.codegen.scalars import by_dtype, exact, power_of_two
+from bpkernel.codegen.scalars import by_dtype, exact, exponent_and_mantissa, polynomial, power_of_two
 
 
 @kernel(entry=True)
@@ -27,6 +27,38 @@ def test_just_outside_of_the_range_are_zero_and_infinity(dtype, mantissa, least,
     shift = dtype(1.5 * 2.0**mantissa)
     assert two_to(shift + dtype(least - 1)) == 0
     assert two_to(shift + dtype(most + 1)) == math.inf
+
+
+@kernel(entry=True)
+def parts(x):
+    return exponent_and_mantissa(x)
+
+
+@pytest.mark.parametrize(("dtype", "mantissa"), [(np.float32, 23), (np.float64, 52)])
+def test_a_number_is_its_mantissa_times_a_power_of_two(dtype, mantissa):
+    info = np.finfo(dtype)
+    root, shift = dtype(math.sqrt(0.5)), dtype(1.5 * 2.0**mantissa)
+    bounds = [v for c in (root, dtype(1), 2 * root) for v in (np.nextafter(c, dtype(0)), c, np.nextafter(c, dtype(2)))]
+    exponents = []
+    for x in [*bounds, info.tiny, info.max, dtype(3e-30), dtype(math.pi), dtype(1e30)]:
+        t, m = parts(x)
+        k = int(t - shift)
+        exponents.append(k)
+        assert root <= m < 2 * root
+        assert math.ldexp(m, k) == x
+    assert exponents[:11] == [-1, 0, 0, 0, 0, 0, 0, 1, 1, info.minexp, info.maxexp]
+
+
+@pytest.mark.parametrize("n", range(1, 15))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_polynomial_of_any_degree(n, dtype):
+    coefficients = tuple(dtype(c) for c in np.random.default_rng(n).integers(1, 9, n))
+
+    @kernel(entry=True)
+    def value(x):
+        return polynomial(x, coefficients)
+
+    assert value(dtype(2)) == sum(c * 2**i for i, c in enumerate(coefficients))
 
 
 def which(x):
