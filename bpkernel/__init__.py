@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Any
 from bpkernel import reference
 from bpkernel.derivatives import Backprop
 from bpkernel.extras import need
+from bpkernel.functions.custom import Activation, Loss
+from bpkernel.functions.elementwise import ELU, LeakyReLU
+from bpkernel.functions.elementwise_losses import Huber, Tweedie
+from bpkernel.functions.focal_losses import BinaryFocal, Focal
+from bpkernel.functions.joint_losses import Quantile
 from bpkernel.functions.optimizers import SGD, Adam
 from bpkernel.history import History
 from bpkernel.mlp import MLP
@@ -16,13 +21,22 @@ if TYPE_CHECKING:
     from bpkernel.sklearn.estimators import MLPClassifier, MLPRegressor
 
 __all__ = [
+    "ELU",
     "MLP",
     "SGD",
+    "Activation",
     "Adam",
     "Backprop",
+    "BinaryFocal",
+    "Focal",
     "History",
+    "Huber",
+    "LeakyReLU",
+    "Loss",
     "MLPClassifier",
     "MLPRegressor",
+    "Quantile",
+    "Tweedie",
     "__version__",
     "reference",
     "sklearn",

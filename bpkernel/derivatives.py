@@ -7,11 +7,8 @@ import numpy as np
 from bpkernel.kernels import operands
 from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
-from bpkernel.runtime.threads import launch
 
-TOGETHER = (
-    1 << 9
-)  # samples whose units are in memory at a time; it does not depend on the number of threads, for reproducibility
+TOGETHER = 1 << 9  # samples whose units are in memory at a time; independent of the number of threads, for reproducibility
 
 
 class Gradient:
@@ -26,7 +23,7 @@ class Gradient:
         if self.batches.n_threads:
             self.batches.work.gradient[:] = 0
         for part in self.batches.parts(len(order)):
-            launch(*self.batches.call(samples, order[part], total))
+            self.batches.run(samples, order[part], total)
         return float(total[0, 0]), self.batches.work.gradient
 
 
@@ -51,10 +48,10 @@ class Backprop:
     a, z, delta : tuple of ndarray (n_samples, n_units)
         Pre-activations, outputs and ∂E/∂a of every layer.  z[0] is X; a[0] and delta[0], which the inputs do not have,
         are of width 0.
-    dw : tuple of ndarray (n_in, n_out)
-        ∂E/∂w of every layer of weights, summed over the samples; dw[l] leads from z[l] to a[l + 1].
-    db : tuple of ndarray (n_out,)
-        The same of the biases.
+    dw : tuple of ndarray (n_from, n_to)
+        ∂E/∂w of every connection, in the order of `MLP.connections`, summed over the samples; 0 for absent weights.
+    db : tuple of ndarray (n_units,)
+        The same of the biases of layer 1, 2, ...
     error : float
         E = Σ_n E^n.
     """

@@ -8,20 +8,25 @@ eps · Σ|terms|, so the bound is about the length of the sum.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from bpkernel import reference
+from bpkernel.architecture import short
 from bpkernel.derivatives import Backprop
+from bpkernel.error_bounds import ERROR_TERMS, G_PRIME_TERMS, G_TERMS, RANDOM_TARGETS, SLOPE_TERMS
 from bpkernel.functions.activations import HIDDEN, HiddenActivation, OutputActivation
+from bpkernel.functions.custom import Activation, Loss
 from bpkernel.functions.losses import BY_NAME, LossName, outputs_for
 from bpkernel.functions.optimizers import SGD, Adam, Optimizer
+from bpkernel.functions.settings import settings_of
 from bpkernel.mlp import MLP
 from bpkernel.validation import FloatName
 
 DTYPES: tuple[FloatName, ...] = ("float32", "float64")
+GRAPHS = ((7, 16, 17), (5, 8, 9, 3), (1, 1, 1, 1), (17, 7, 31, 16))  # in which all layers are connected
 SHAPES = ((1, 1), (16, 7), (1, 1, 1), (7, 16, 17), (31, 17, 1), (17, 7, 31, 16))
 N_SAMPLES = 5
 FUNCTION = 8  # ulps allowed for an exp, log or tanh and the few operations around it
@@ -38,6 +43,7 @@ class Case(NamedTuple):
     output_activation: OutputActivation
     loss: LossName
     dtype: FloatName
+    connections: Literal["all"] | None = None
 
 
 class Finding(NamedTuple):
@@ -55,69 +61,80 @@ class Finding(NamedTuple):
         return share if share == share else np.inf
 
 
-def cases(dtypes: tuple[FloatName, ...] = DTYPES) -> Iterator[Case]:
-    """Every combination of shape, hidden activation, loss, output activation that the loss is defined for, and dtype.
+def pairs() -> list[tuple[LossName, OutputActivation]]:
+    """Every loss with every output activation that it is defined for.
 
-    The softmax of a single unit with binary_cross_entropy is left out.  Its output is always 1, and for log(1 - y) kernels and
-    reference replace 0 by the smallest normal number of their dtypes, which differ for float32.
+    hard_sigmoid is left out: its outputs can be 0, where the logarithm is of the smallest normal number of a dtype.
     """
-    for dtype, loss, sizes in itertools.product(dtypes, BY_NAME, SHAPES):
-        for output in outputs_for(loss):
-            if (sizes[-1], output, loss) == (1, "softmax", "binary_cross_entropy"):
-                continue
-            for hidden in HIDDEN if len(sizes) > 2 else HIDDEN[:1]:
-                yield Case(sizes, hidden, output, loss, dtype)
+    found = [(name, output) for name, loss in BY_NAME.items() for output in outputs_for(loss) if output != "hard_sigmoid"]
+    return cast(list[tuple[LossName, OutputActivation]], found)
+
+
+def cases(dtypes: tuple[FloatName, ...] = DTYPES) -> Iterator[Case]:
+    """Every hidden activation with every canonical pair in every shape, and every other pair in two shapes.
+
+    The softmax of a single unit is left out where log(1 - y) would be of the smallest normal number of a dtype, or the slope
+    infinite: its output is always 1.  The last cases are nets in which all layers are connected.
+    """
+    for dtype in dtypes:
+        for number, (loss, output) in enumerate(pairs()):
+            canonical = BY_NAME[loss].canonical == output
+            shapes: Sequence[tuple[int, ...]] = SHAPES if canonical else [SHAPES[(number + k) % len(SHAPES)] for k in (0, 3)]
+            for place, sizes in enumerate(shapes):
+                if output == "softmax" and sizes[-1] == 1 and loss in ("binary_cross_entropy", "binary_focal"):
+                    continue
+                if output == "mean_variance" and sizes[-1] % 2:
+                    sizes = (*sizes[:-1], sizes[-1] + 1)
+                hidden = HIDDEN if canonical and len(sizes) > 2 else [HIDDEN[(number + 5 * place) % len(HIDDEN)]]
+                for each in hidden:
+                    yield Case(sizes, each, output, loss, dtype)
+        for sizes, each in zip(GRAPHS, itertools.cycle(HIDDEN)):
+            yield Case(sizes, each, "softmax", "cross_entropy", dtype, "all")
 
 
 def problem(case: Case, seed: int = 0, n_samples: int = N_SAMPLES) -> tuple[MLP, np.ndarray, np.ndarray]:
-    """A net with random weights and biases, random inputs (n_samples, n_in) and random targets (n_samples, n_out)."""
+    """A net with random weights and biases, random inputs (n_samples, n_in) and random targets (n_samples, n_targets)."""
     rng = np.random.default_rng([seed, n_samples, *case.sizes])
-    net = MLP(case.sizes, case.activation, case.output_activation, case.loss, case.dtype, random_state=rng)
+    own = case.output_activation, case.loss, case.dtype
+    net = MLP(case.sizes, case.activation, *own, random_state=rng, connections=case.connections)
     for b in net.biases:
         b[:] = rng.uniform(0.1, 0.6, b.shape)  # positive: otherwise a single relu unit may be 0 for all samples
     X = rng.standard_normal((n_samples, case.sizes[0]))
-    shape = (n_samples, case.sizes[-1])
-    T = {
-        "squared_error": lambda: rng.standard_normal(shape),
-        "cross_entropy": lambda: np.eye(shape[1])[rng.integers(0, shape[1], n_samples)],
-        "binary_cross_entropy": lambda: rng.uniform(0, 1, shape),
-        "poisson": lambda: rng.poisson(2.0, shape).astype(float),
-    }[case.loss]()
+    loss = BY_NAME[case.loss]
+    T = RANDOM_TARGETS[loss.targets](rng, (n_samples, loss.n_targets(case.sizes[-1])))
     return net, X.astype(case.dtype), T.astype(case.dtype)
 
 
-def reference_net(net: MLP) -> list[tuple[list[list[float]], str]]:
-    """The net in the form of the reference: row 0 of each w holds the biases."""
-    names = (*net.activation, net.output_activation)
-    rows = [np.vstack([b, w]).astype(float).tolist() for w, b in zip(net.weights, net.biases, strict=True)]
-    return list(zip(rows, names, strict=True))
+def reference_net(net: MLP) -> list[tuple[list[list[float]], Any, list[int]]]:
+    """The net in the form of the reference: for each layer the rows of biases and weights, the activation, the sources."""
+    layers = []
+    for target, (b, g) in enumerate(zip(net.biases, (*net.activation, net.output_activation), strict=True), start=1):
+        sources = [source for source, to in net.connections if to == target]
+        rows = [w for w, (_, to) in zip(net.weights, net.connections, strict=True) if to == target]
+        layers.append((np.vstack([b, *rows]).astype(float).tolist(), of_reference(g), sources))
+    return layers
 
 
-# --------------------------------------------------------------------------- Σ|terms| of the derivatives, elementwise
-
-SLOPE_TERMS: dict[str, Callable[[Any, Any], Any]] = {  # of ∂E/∂y_k
-    "squared_error": lambda y, t: abs(y) + abs(t),
-    "cross_entropy": lambda y, t: t / y,
-    "binary_cross_entropy": lambda y, t: t / y + (1 - t) / (1 - y),
-    "poisson": lambda y, t: 1 + t / y,
-}
-# of g'(a) as a function of z = g(a); for softmax the factor of ∂E/∂y_j + Σ_k y_k ∂E/∂y_k
-G_PRIME_TERMS: dict[str, Callable[[Any], Any]] = {
-    "identity": np.ones_like,
-    "logistic": lambda z: z * (1 + z),
-    "tanh": lambda z: 1 + z * z,
-    "relu": np.ones_like,
-    "softmax": lambda z: z,
-    "exp": lambda z: z,
-}
+def of_reference(function: Any) -> Any:
+    """An activation or a loss of a net as the reference takes it."""
+    if isinstance(function, str):
+        return function
+    if isinstance(function, Activation):
+        return tuple(getattr(f, "py_func", f) for f in (function.g, function.g_prime))
+    if isinstance(function, Loss):
+        return reference.each(*(getattr(f, "py_func", f) for f in (function.error, function.slope)))
+    return getattr(reference, function.name)(*settings_of(function).values())
 
 
 def compare(case: Case, seed: int = 0) -> Iterator[Finding]:
     """Compare every quantity of one backward pass with the reference, step by step."""
-    net, X, T = problem(case, seed)
-    r = net.backprop(X, T)
-    ref = reference_net(net)
-    eps = np.finfo(case.dtype).eps
+    yield from compare_net(*problem(case, seed), case)
+
+
+def compare_net(net: MLP, X: np.ndarray, T: np.ndarray, case: Any) -> Iterator[Finding]:
+    """Compare every quantity of one backward pass of a net with the reference; `case` is noted in the findings."""
+    r, layers, eps = net.backprop(X, T), reference_net(net), np.finfo(net.dtype).eps
+    loss, last = net._made_of.loss, len(layers)
 
     def finding(quantity: str, found: Any, expected: Any, terms: Any, length: float) -> Finding:
         error, ulp = np.abs(np.asarray(found, float) - expected), eps * np.asarray(terms, float)
@@ -126,61 +143,85 @@ def compare(case: Case, seed: int = 0) -> Iterator[Finding]:
 
     terms: Any
     a, z, delta = ([np.asarray(block, float) for block in blocks] for blocks in (r.a, r.z, r.delta))
-    targets = T.astype(float)
-    for l, (w, g) in enumerate(ref, start=1):
-        w_abs = np.abs(w).tolist()
-        expected = [reference.pre_activations(w, z_n) for z_n in z[l - 1].tolist()]
-        terms = [reference.pre_activations(w_abs, z_n) for z_n in abs(z[l - 1]).tolist()]
+    absolute = [(np.abs(w).tolist(), g, sources) for w, g, sources in layers]
+    targets, samples = T.astype(float), range(len(X))
+    names = [""] + [getattr(g, "name", g) for g in (*net.activation, net.output_activation)]
+    for l, (w, g, _) in enumerate(layers, start=1):
+        before = [reference.units_before(layers, l, [block[n].tolist() for block in z]) for n in samples]
+        expected = [reference.pre_activations(w, z_n) for z_n in before]
+        terms = [reference.pre_activations(absolute[l - 1][0], list(map(abs, z_n))) for z_n in before]
         yield finding("Eq. 1  a", a[l], expected, terms, len(w) + 2)
         z_exact = np.array([reference.activate(g, a_n) for a_n in a[l].tolist()])
         if g == "softmax":
             shift = a[l].max(axis=1, keepdims=True) - a[l]  # its rounding error is relative to exp(-shift)
             yield finding("g      z", z[l], z_exact, z_exact * (1 + shift.max()), len(w[0]) + FUNCTION)
         else:
-            yield finding("g      z", z[l], z_exact, np.abs(z_exact), FUNCTION)
+            size = G_TERMS[names[l]](a[l], z_exact) if names[l] in G_TERMS else np.abs(z_exact)
+            size = size if isinstance(g, str) else 1 + size + abs(a[l])  # a user's formula may be a difference
+            yield finding("g      z", z[l], z_exact, size, FUNCTION)
 
-    g = case.output_activation
-    canonical = BY_NAME[case.loss].canonical == g
+    name = loss.name
+    canonical = loss.canonical == names[last]
     y = z_exact if canonical else z[-1]  # with the canonical activation the kernel computes E from a, not from y
-    error = sum(reference.error(case.loss, y_n, t_n) for y_n, t_n in zip(y.tolist(), targets.tolist(), strict=True))
-    terms = ((1 + abs(a[-1]) + abs(y) + abs(targets)) ** 2).sum()
-    yield finding("       E", r.error, error, terms, len(w[0]) + FUNCTION)
+    of_loss = of_reference(short(loss))
+    error = sum(reference.error(of_loss, y_n, t_n) for y_n, t_n in zip(y.tolist(), targets.tolist(), strict=True))
+    size_of_t = abs(targets) if targets.shape == y.shape else abs(targets).sum(axis=1, keepdims=True)
+    terms = ((1 + abs(a[-1]) + abs(y) + size_of_t) ** 2).sum()
+    terms = terms + ERROR_TERMS[name](z[-1], targets).sum() if name in ERROR_TERMS else terms
+    yield finding("       E", r.error, error, terms, len(layers[-1][0][0]) + FUNCTION)
 
-    samples = list(zip(a[-1].tolist(), z[-1].tolist(), targets.tolist(), strict=True))
-    expected = [reference.output_deltas(g, case.loss, *sample) for sample in samples]
-    d = SLOPE_TERMS[case.loss](z[-1], targets)
-    if g == "softmax":
+    rows = list(zip(a[-1].tolist(), z[-1].tolist(), targets.tolist(), strict=True))
+    expected = [reference.output_deltas(layers[-1][1], of_loss, *row) for row in rows]
+    d = SLOPE_TERMS[name](z[-1], targets) if name in SLOPE_TERMS else 1 + abs(z[-1]) + abs(targets)
+    if names[last] == "softmax":
         d = d + (z[-1] * d).sum(axis=1, keepdims=True)
-    terms = abs(z[-1]) + abs(targets) if canonical else G_PRIME_TERMS[g](z[-1]) * d
-    yield finding("Eq. 5  δ of outputs", delta[-1], expected, terms, len(w[0]) + FUNCTION)
+    terms = abs(z[-1]) + abs(targets) if canonical else _g_prime_terms(layers, names, last, a, z) * d
+    yield finding("Eq. 5  δ of outputs", delta[-1], expected, terms, len(layers[-1][0][0]) + FUNCTION)
 
-    for l in range(len(ref) - 1, 0, -1):
-        w_next, g = ref[l][0], ref[l - 1][1]
-        w_abs = np.abs(w_next).tolist()
-        rows = list(zip(delta[l + 1].tolist(), a[l].tolist(), z[l].tolist(), strict=True))
-        expected = [reference.hidden_deltas(g, w_next, *row) for row in rows]
+    for l in range(last - 1, 0, -1):
+        of_one = [block[0] for block in z]
+        (w_next, after), (w_abs, _) = (reference.weights_after(net, l, of_one) for net in (layers, absolute))
+        delta_next = np.concatenate([delta[target] for target in after], axis=1)
+        rows = list(zip(delta_next.tolist(), a[l].tolist(), z[l].tolist(), strict=True))
+        expected = [reference.hidden_deltas(layers[l - 1][1], w_next, *row) for row in rows]
         sums = np.array([reference.hidden_deltas("identity", w_abs, np.abs(d_n).tolist(), a_n, z_n) for d_n, a_n, z_n in rows])
-        yield finding("Eq. 7  δ of hidden", delta[l], expected, G_PRIME_TERMS[g](z[l]) * sums, len(w_next[0]) + 4)
+        length = delta_next.shape[1] + len(after) + FUNCTION
+        yield finding("Eq. 7  δ of hidden", delta[l], expected, _g_prime_terms(layers, names, l, a, z) * sums, length)
 
-    for l in range(len(ref)):
-        pairs = list(zip(z[l].tolist(), delta[l + 1].tolist(), strict=True))
-        expected = np.sum([reference.gradients(z_n, delta_n) for z_n, delta_n in pairs], axis=0)
-        terms = np.sum([np.abs(reference.gradients(z_n, delta_n)) for z_n, delta_n in pairs], axis=0)
-        yield finding("Eq. 4  ∂E/∂w", np.vstack([r.db[l], r.dw[l]]), expected, terms, len(pairs) + 2)
+    for l in range(1, last + 1):
+        before = [reference.units_before(layers, l, [block[n].tolist() for block in z]) for n in samples]
+        parts = [reference.gradients(z_n, delta_n) for z_n, delta_n in zip(before, delta[l].tolist(), strict=True)]
+        found = np.vstack([r.db[l - 1], *(dw for dw, (_, to) in zip(r.dw, net.connections, strict=True) if to == l)])
+        present = np.vstack(
+            [np.ones((1, len(r.db[l - 1])))]
+            + [net.masks.get(pair, np.ones(w.shape)) for pair, w in zip(net.connections, r.dw, strict=True) if pair[1] == l]
+        )
+        yield finding("Eq. 4  ∂E/∂w", found, present * np.sum(parts, axis=0), np.sum(np.abs(parts), axis=0), len(parts) + 2)
+
+
+def _g_prime_terms(layers: Any, names: list[str], l: int, a: Any, z: Any) -> Any:
+    """The size of the terms of g'(a) in layer l."""
+    g = layers[l - 1][1]
+    if isinstance(g, str) or names[l] in G_PRIME_TERMS:
+        return G_PRIME_TERMS[names[l]](z[l])
+    slopes = np.array(
+        [reference.times_slope(g, a_n, z_n, [1.0] * len(a_n)) for a_n, z_n in zip(a[l].tolist(), z[l].tolist(), strict=True)]
+    )
+    return 1 + abs(slopes) + abs(z[l])
 
 
 def whole_pass(case: Case, seed: int = 0) -> tuple[Backprop, list[tuple[np.ndarray, np.ndarray]]]:
     """One backward pass, and pairs (found, expected) of E and of every array, which the reference computes from X and T."""
     net, X, T = problem(case, seed)
-    r = net.backprop(X, T)
-    ref = reference_net(net)
-    runs = [reference.backprop(ref, case.loss, x, t) for x, t in zip(X.tolist(), T.tolist(), strict=True)]
-    pairs = [(np.array(r.error), np.array(sum(run[0] for run in runs)))]
+    r, layers = net.backprop(X, T), reference_net(net)
+    runs = [reference.backprop(layers, case.loss, x, t) for x, t in zip(X.tolist(), T.tolist(), strict=True)]
+    compared = [(np.array(r.error), np.array(sum(run[0] for run in runs)))]
     for l in range(1, len(case.sizes)):
         for which, found in enumerate((r.a, r.z, r.delta), start=1):
-            pairs.append((found[l], np.array([run[which][l] for run in runs])))
-        pairs.append((np.vstack([r.db[l - 1], r.dw[l - 1]]), np.sum([run[4][l - 1] for run in runs], axis=0)))
-    return r, pairs
+            compared.append((found[l], np.array([run[which][l] for run in runs])))
+        dw = [dw for dw, (_, to) in zip(r.dw, net.connections, strict=True) if to == l]
+        compared.append((np.vstack([r.db[l - 1], *dw]), np.sum([run[4][l - 1] for run in runs], axis=0)))
+    return r, compared
 
 
 def central_differences(case: Case, seed: int = 0) -> Finding:

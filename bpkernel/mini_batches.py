@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from bpkernel.codegen.pointers import raise_fault
 from bpkernel.kernels import epoch, operands, partition
 from bpkernel.network import Network
 from bpkernel.runtime.pace import Pace
+from bpkernel.runtime.threads import launch
 
 
 class MiniBatches:
@@ -28,7 +30,7 @@ class MiniBatches:
 
     def __init__(self, network: Network, step: operands.Step, batch_size: int, *, keep_a: bool = False):
         self.step, self.batch_size = step, batch_size
-        self._network, self._net, self._keep_a, self._pace = network, network.compiled, keep_a, Pace()
+        self._network, self._keep_a, self._pace = network, keep_a, Pace()
         self.n_threads = 0
         self.work: operands.Work
 
@@ -36,16 +38,20 @@ class MiniBatches:
         """Slices of whole mini-batches, each for one compiled call of bounded length."""
         return self._pace.parts(n_samples, self.batch_size)
 
-    def call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> tuple[Any, ...]:
-        """The arguments of `launch` for the samples in an order (n,) or in several (n_epochs, n).
+    def run(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> None:
+        """Train on the samples in an order (n,), or in several (n_epochs, n); or add up their gradient.
 
-        total (n_epochs, 3): the sums of `epoch.batches`, added to.
+        total (n_epochs, 3): the sums of `epoch.batches`, added to.  An exception of an activation or a loss is raised.
         """
+        launch(*self._call(samples, order, total))
+        raise_fault(self.work.units.fault)
+
+    def _call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> tuple[Any, ...]:
         n_threads = partition.threads_for(self._network.layout, self.batch_size)
         if n_threads != self.n_threads:
             gradient = self.work.gradient if self.n_threads else None  # what has been added up so far
-            own = self._network.layout, self._net, self.step, self.batch_size, n_threads
+            own = self._network.layout, self._network.compiled, self.step, self.batch_size, n_threads
             self.work = operands.work(*own, keep_a=self._keep_a, gradient=gradient)
             self.n_threads = n_threads
         order = np.ascontiguousarray(order, np.int64).ravel()
-        return n_threads, epoch.batches, self._net, self.step, samples, order, self.work, total
+        return n_threads, epoch.batches, self._network.compiled, self.step, samples, order, self.work, total

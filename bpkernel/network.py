@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from bpkernel.codegen.pointers import raise_fault
 from bpkernel.codegen.processor import ROWS
-from bpkernel.kernels import inference, operands, partition
+from bpkernel.kernels import inference, one_row, operands, partition
+from bpkernel.kernels.few_weights import lists_of
 from bpkernel.kernels.layout import Layout
 from bpkernel.runtime import task_queue
 from bpkernel.runtime.memory import aligned_zeros
@@ -15,7 +17,6 @@ from bpkernel.runtime.threads import launch
 
 NO_ERRORS = np.empty(0)
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once without a backward pass
-SHARES = 2  # blocks of samples for each thread
 
 
 class Network:
@@ -28,6 +29,8 @@ class Network:
         All weights and biases; zeros at first.
     weights, biases : tuple of ndarray
         Live views (n_in, n_out) of every edge and (n_out,) of every node but the inputs.
+    present : ndarray of bool (n_params,)
+        False for weights that are absent; (0,) if none are.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Network:
         self.layout = Layout(sizes, activations, dtype, pairs)
         self.params = aligned_zeros(self.layout.n_params, dtype)
         self.weights, self.biases = self.layout.weights(self.params), self.layout.biases(self.params)
+        self.present = np.zeros(0, bool)
         self._loss = loss
         self._compiled: operands.Net | None = None
         self._for_one_row: list[Inference] = []  # scratch memory that no caller uses at the moment
@@ -49,8 +53,49 @@ class Network:
     def compiled(self) -> operands.Net:
         """The net as the kernels take it; compiled when first asked for."""
         if self._compiled is None:
-            self._compiled = operands.net(self.layout, self._loss, self.params)
+            self._compiled = operands.net(self.layout, self._loss, self.params, self.present)
         return self._compiled
+
+    @property
+    def masks(self) -> tuple[np.ndarray | None, ...]:
+        """A live view (n_in, n_out) of every edge, True where there is a weight; None for edges without absent weights."""
+        if self.present.size == 0:
+            return (None,) * len(self.weights)
+        return tuple(None if mask.all() else mask for mask in self.layout.weights(self.present))
+
+    def keep_only(self, masks: Sequence[np.ndarray | None]) -> None:
+        """Let weights be absent, where the mask (n_in, n_out) of an edge is False; None for edges that keep theirs."""
+        if self.present.size == 0:
+            self.present = np.ones(self.layout.n_params, bool)
+        for view, mask in zip(self.layout.weights(self.present), masks, strict=True):
+            if mask is not None:
+                view &= mask
+        self.clear_absent()
+        self._set_present(self.present)
+
+    def _set_present(self, present: np.ndarray) -> None:
+        """Make compiled calls from now on use this array, and lists of the weights that are present in it."""
+        self.present = present
+        self._for_one_row.clear()
+        if self._compiled is not None:
+            edges, lists = lists_of(self.layout, self.present)
+            self._compiled = self._compiled._replace(edges=edges, lists=lists, present=self.present)
+
+    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+        """A copy of the weights and of which are present, for `restore`."""
+        return self.params.copy(), self.present.copy()
+
+    def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go back to the weights of a `snapshot`; what has been pruned since is present again."""
+        params, present = snapshot
+        self.params[:] = params
+        if not np.array_equal(present, self.present):
+            self._set_present(present.copy())
+
+    def clear_absent(self) -> None:
+        """Set absent weights to 0; a user may have written to them."""
+        if self.present.size > 0:
+            self.params[~self.present] = 0
 
     def outputs(self, X: np.ndarray) -> np.ndarray:
         """y (n_samples, n_outputs) for inputs X (n_samples, n_inputs), C-contiguous, of float32 or float64."""
@@ -60,12 +105,17 @@ class Network:
             inference = self._for_one_row.pop() if len(X) == 1 else Inference(self, len(X))
         except IndexError:  # this is the first caller, or another thread is using the scratch memory
             inference = Inference(self, 1)
-        inference.run(
-            operands.samples(X, y, np.empty(0, dtype)), y, NO_ERRORS
-        )  # y takes the place of targets, which are not read
+        samples = operands.samples(X, y, np.empty(0, dtype))  # y takes the place of targets, which are not read
+        inference.run(samples, y, NO_ERRORS)
         if len(X) == 1:
             self._for_one_row.append(inference)
         return y
+
+    def as_njit(self) -> Any:
+        """The compiled function of `MLP.as_njit`; compiled when first asked for, then always the same."""
+        if "_predict" not in vars(self):  # of two threads that ask at once, one compiles in vain
+            vars(self).setdefault("_predict", one_row.predict_function(self.compiled, self.layout))
+        return vars(self)["_predict"]
 
     def mean_error(self, samples: operands.Samples) -> float:
         """Σ_n s_n E^n / Σ_n s_n; a sample without weight does not count, even if its E^n is Inf."""
@@ -81,7 +131,7 @@ class Inference:
     def __init__(self, network: Network, n_samples: int):
         layout, self.net = network.layout, network.compiled
         self.n_threads = partition.threads_worth(layout.flops * n_samples // 3) if n_samples > 1 else 1
-        share = -(-n_samples // (SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
+        share = -(-n_samples // (partition.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
         each = min(-(-share // ROWS) * ROWS, PREDICTED_TOGETHER) if n_samples > 1 else 1
         self.units = operands.units(layout, each * self.n_threads)
         self.own_rows, self.queue = np.arange(each, dtype=np.int64), task_queue.make(self.n_threads)
@@ -93,3 +143,4 @@ class Inference:
         for part in parts:
             own = self.units, self.own_rows, self.queue
             launch(self.n_threads, inference.outputs, self.net, samples, part.start, *own, y[part], e[part])
+            raise_fault(self.units.fault)

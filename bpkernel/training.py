@@ -15,7 +15,6 @@ from bpkernel.kernels import operands
 from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
 from bpkernel.progress import Bar
-from bpkernel.runtime.threads import launch
 
 AHEAD_SECONDS = 2e-3  # of short epochs run in one call: a call from Python takes 10 µs, a third of an epoch of 150 samples
 
@@ -75,7 +74,7 @@ class Epochs:
         if n == 1:
             order = self._orders.draw(1)[0]
             for part in self._batches.parts(len(order)):
-                launch(*self._batches.call(self._samples, order[part], total))
+                self._batches.run(self._samples, order[part], total)
                 if on_part is not None:
                     on_part(part, total[0])
             self._total, self._asked = total, 1
@@ -83,7 +82,7 @@ class Epochs:
             self._before = [array.copy() for array in self._arrays]
             self._total, self._asked = total, 0  # from here on `settle` takes back all of it if it is interrupted
             self._drawn = self._orders.draw(n)
-            launch(*self._batches.call(self._samples, self._drawn, total))
+            self._batches.run(self._samples, self._drawn, total)
             self._asked = 1
         self.seconds = (time.perf_counter() - start) / n
         if self._ahead:
@@ -97,8 +96,11 @@ class Epochs:
         for array, before in zip(self._arrays, self._before, strict=True):
             array[...] = before
         if self._asked > 0:
-            launch(*self._batches.call(self._samples, self._drawn[: self._asked], np.zeros((self._asked, 3))))
+            self._batches.run(self._samples, self._drawn[: self._asked], np.zeros((self._asked, 3)))
         self._total = self._total[: self._asked]
+
+
+Snapshot = tuple[np.ndarray, np.ndarray]  # of a net
 
 
 class Diverged(FloatingPointError):
@@ -132,10 +134,9 @@ class Training:
         self._network, self._optimizer, self._random = network, optimizer, random
         self._random_before, self._values = random.bit_generator.state, optimizer.values()
         settings = optimizer.settings(network.layout.dtype)
-        self._before = network.params.copy(), optimizer.snapshot()
-        self._best: tuple[np.ndarray, object] | None = (
-            None  # weights and optimizer of the lowest validation loss, with patience
-        )
+        network.clear_absent()
+        self._before = network.snapshot(), optimizer.snapshot()
+        self._best: tuple[Snapshot, object] | None = None  # weights and optimizer of the best epoch, with patience
         try:
             state, steps = optimizer.bind(network.layout)
             self._step = operands.step(type(optimizer), settings, state, steps, network.layout, alpha=alpha)
@@ -171,21 +172,27 @@ class Training:
                 for number in range(epochs):
                     if callback is not None:
                         self._read_settings()
-                    loss = loop.next(epochs - number, on_part)[0] / total_weight
-                    self._go_on_if(math.isfinite(loss), number + 1)
-                    history.loss.append(float(loss))
-                    history.seconds.append(loop.seconds)
-                    if validation is not None:
-                        history.validation_loss.append(validation())
-                        self._go_on_if(math.isfinite(history.validation_loss[-1]), number + 1)
+                    try:
+                        loss = loop.next(epochs - number, on_part)[0] / total_weight
+                        self._go_on_if(math.isfinite(loss), number + 1)
+                        history.loss.append(float(loss))
+                        history.seconds.append(loop.seconds)
+                        if validation is not None:
+                            history.validation_loss.append(validation())
+                            self._go_on_if(math.isfinite(history.validation_loss[-1]), number + 1)
+                    except Exception:  # of an activation or a loss: what has been trained since is not right
+                        self._fail()
+                        raise
                     stop = callback is not None and callback(history)
+                    if callback is not None:
+                        self._network.clear_absent()
                     if bar is not None:
                         bar.epoch(history)
                     if patience is not None:
                         if history.validation_loss[-1] < lowest:
                             lowest, lowest_epoch = history.validation_loss[-1], number
                             history.best_epoch = number
-                            self._best = self._network.params.copy(), self._optimizer.snapshot()
+                            self._best = self._network.snapshot(), self._optimizer.snapshot()
                         stop = stop or number - lowest_epoch >= patience
                     if stop:
                         break
@@ -220,6 +227,6 @@ class Training:
         self._put_back(*self._before)
         self._random.bit_generator.state = self._random_before
 
-    def _put_back(self, params: np.ndarray, optimizer: object) -> None:
-        self._network.params[:] = params
+    def _put_back(self, weights: Snapshot, optimizer: object) -> None:
+        self._network.restore(weights)
         self._optimizer.restore(optimizer)

@@ -5,20 +5,14 @@ wrong value; `name` is the name of the argument in the message.
 """
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
-from bpkernel.functions.activations import HIDDEN, HiddenActivation, OutputActivation
-from bpkernel.functions.losses import BY_NAME as LOSSES
-from bpkernel.functions.losses import LossName, outputs_for
+from bpkernel.functions.losses import TARGETS
 from bpkernel.functions.optimizers import OPTIMIZERS
 
-MOST_WEIGHTS = 10**12
 EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # dtypes of inputs that kernels read
 FloatName: TypeAlias = Literal["float32", "float64"]
 Float: TypeAlias = np.dtype[np.float32 | np.float64]
@@ -54,6 +48,15 @@ def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
     return number
 
 
+def fraction(name: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number from 0 to 1; got {value!r}")
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}")
+    return float(value)
+
+
 def pair(name: str, value: Any) -> tuple[Any, Any]:
     """A pair (X, T) of inputs and targets."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -73,38 +76,6 @@ def training(optimizer: Any, callback: Any, patience: Any, validation_data: Any)
             raise ValueError("patience needs the validation loss: pass validation_data=(X, T) too")
 
 
-def layer_sizes(value: Any) -> tuple[int, ...]:
-    """The number of units of every layer, inputs first."""
-    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)) or np.ndim(value) == 0:
-        raise TypeError(f"layer_sizes must be a sequence of integers, such as (64, 100, 10); got {value!r}")
-    sizes = tuple(count("every entry of layer_sizes", size) for size in value)
-    if len(sizes) < 2:
-        raise ValueError(f"layer_sizes must hold at least the inputs and the outputs, such as (8, 3); got {sizes}")
-    if sum((1 + n_in) * n_out for n_in, n_out in pairwise(sizes)) > MOST_WEIGHTS:
-        raise ValueError(
-            f"layer_sizes {sizes} give more than {MOST_WEIGHTS:.0e} weights, which do not fit in memory: use smaller layers"
-        )
-    return sizes
-
-
-def activations(hidden: Any, output: Any, sizes: tuple[int, ...]) -> tuple[tuple[HiddenActivation, ...], OutputActivation]:
-    """The activation of every hidden layer, from one name or one name for each, and the activation of the outputs."""
-    n_hidden = len(sizes) - 2
-    if isinstance(hidden, str):
-        names = [hidden] * n_hidden
-        one_of("activation", hidden, HIDDEN)
-    elif isinstance(hidden, Sequence) and not isinstance(hidden, bytes):
-        names = list(hidden)
-        if len(names) != n_hidden:
-            raise ValueError(
-                f"activation must be one name, or one name for each hidden layer ({n_hidden} for layer_sizes {sizes}); "
-                f"got {len(names)} names"
-            )
-    else:
-        raise TypeError(f"activation must be a name, or a list with one name for each hidden layer; got {hidden!r}")
-    return tuple(one_of("activation", name, HIDDEN) for name in names), one_of("output_activation", output, ACTIVATIONS)
-
-
 def one_of(name: str, value: Any, allowed: Any) -> Any:
     """One of the allowed names."""
     if not isinstance(value, str):
@@ -112,18 +83,6 @@ def one_of(name: str, value: Any, allowed: Any) -> Any:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
     return str(value)
-
-
-def loss(name: Any, output_activation: OutputActivation) -> LossName:
-    """The name of a loss that is defined for all outputs of the output activation."""
-    found: LossName = one_of("loss", name, LOSSES)
-    fitting = outputs_for(found)
-    if output_activation not in fitting:
-        raise ValueError(
-            f"loss {name!r} is not defined for all outputs of output_activation {output_activation!r}; "
-            f"use output_activation {' or '.join(map(repr, fitting))}"
-        )
-    return found
 
 
 def float_dtype(value: Any) -> Float:
@@ -190,24 +149,29 @@ def samples(name: str, X: Any, n_in: int, dtype: np.dtype) -> np.ndarray:
     return X
 
 
-def targets(name: str, T: Any, loss: str, n_samples: int, n_out: int, dtype: np.dtype) -> np.ndarray:
-    """Targets (n_samples, n_out) for a loss; class indices and targets of a single output may have shape (n_samples,)."""
+def targets(name: str, T: Any, loss: Any, n_samples: int, n_out: int, dtype: np.dtype) -> np.ndarray:
+    """Targets (n_samples, n_targets) for a loss; class indices and a single target a sample may have shape (n_samples,)."""
     T = numbers(name, T, dtype)
+    n_targets = loss.n_targets(n_out)
     if T.ndim == 0 or len(T) != n_samples:
         raise ValueError(f"{name} must have one row for each of the {n_samples} samples; got shape {T.shape}")
-    if loss == "cross_entropy" and T.ndim == 1:
+    if loss.class_indices and T.ndim == 1:
         return one_hot(name, T, n_out)
-    if T.ndim == 1 and n_out == 1:
+    if T.ndim == 1 and n_targets == 1:
         T = T[:, np.newaxis]
-    if T.shape != (n_samples, n_out):
-        hint = f"; for class indices, pass {name}.ravel()" if loss == "cross_entropy" and T.shape == (n_samples, 1) else ""
-        raise ValueError(f"{name} must have shape ({n_samples}, {n_out}), as the net has {n_out} outputs; got {T.shape}{hint}")
-    if loss == "cross_entropy" and (T.min() < 0 or abs(T.sum(axis=1) - 1).max() > 1e-3):
-        raise ValueError(f"{name} must hold class indices, or rows of probabilities that sum to 1, such as one-hot rows")
-    if loss == "binary_cross_entropy" and (T.min() < 0 or T.max() > 1):
-        raise ValueError(f"{name} must be between 0 and 1 for binary_cross_entropy; got values from {T.min()} to {T.max()}")
-    if loss == "poisson" and T.min() < 0:
-        raise ValueError(f"{name} must not be negative for poisson; got {T.min()}")
+    if T.shape != (n_samples, n_targets):
+        hint = f"; for class indices, pass {name}.ravel()" if loss.class_indices and T.shape == (n_samples, 1) else ""
+        has = f"{n_out} outputs" + ("" if n_targets == n_out else f" for {n_targets} target{'s' * (n_targets > 1)} a sample")
+        raise ValueError(f"{name} must have shape ({n_samples}, {n_targets}), as the net has {has}; got {T.shape}{hint}")
+    least, largest, words = TARGETS[loss.targets]
+    lowest, highest = T.min(), T.max()
+    fits = lowest >= least and highest <= largest
+    if loss.targets == "distribution":
+        fits = fits and abs(T.sum(axis=1) - 1).max() <= 1e-3
+    elif loss.targets == "sign":
+        fits = bool((abs(T) == 1).all())
+    if not fits:
+        raise ValueError(f"{name} {words} for {loss.name}; got values from {lowest} to {highest}")
     return T
 
 

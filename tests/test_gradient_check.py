@@ -9,13 +9,17 @@ from bpkernel import gradient_check
 from bpkernel.functions.activations import HIDDEN
 from bpkernel.functions.losses import BY_NAME, outputs_for
 
-PAIRS = [(loss, output) for loss in BY_NAME for output in outputs_for(loss)]
+PAIRS = gradient_check.pairs()
+CANONICAL = [(loss, output) for loss, output in PAIRS if BY_NAME[loss].canonical == output]
 
 
-def test_the_cases_are_all_combinations():
+def test_the_cases_hold_all_pairs_and_all_hidden_activations_with_canonical_ones():
     found = {(case.activation, case.output_activation, case.loss, case.dtype) for case in gradient_check.cases()}
-    assert found == {(g, output, loss, dtype) for g in HIDDEN for loss, output in PAIRS for dtype in gradient_check.DTYPES}
+    assert {case[1:] for case in found} == {(output, loss, dtype) for loss, output in PAIRS for dtype in gradient_check.DTYPES}
+    assert found >= {(g, output, loss, dtype) for g in HIDDEN for loss, output in CANONICAL for dtype in gradient_check.DTYPES}
+    assert set(PAIRS) == {(l, o) for l in BY_NAME for o in outputs_for(l) if o != "hard_sigmoid"}
     assert {size for shape in gradient_check.SHAPES for size in shape} == {1, 7, 16, 17, 31}
+    assert {case.connections for case in gradient_check.cases()} == {None, "all"}
 
 
 @pytest.mark.parametrize("dtype", gradient_check.DTYPES)
@@ -27,7 +31,7 @@ def test_each_sum_is_within_the_bound_of_its_length(loss, output, dtype):
             for finding in gradient_check.compare(case):
                 assert finding.share <= 1, finding
                 checked += 1
-    assert checked > 90
+    assert checked >= (90 if (loss, output) in CANONICAL else 9)
 
 
 @pytest.mark.parametrize(("loss", "output"), PAIRS)
@@ -42,7 +46,7 @@ def test_a_whole_pass_equals_the_reference_in_float64(loss, output):
             for found, expected in pairs:
                 assert found.shape == expected.shape
                 np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * max(np.abs(expected).max(), 1e-3))
-    assert alive >= 0.8 * checked > 0  # a single relu output may be off for all samples
+    assert alive >= (0.8 if checked > 5 else 0.4) * checked  # a single relu output may be off for all samples
 
 
 @pytest.mark.parametrize(("loss", "output"), PAIRS)
@@ -53,11 +57,15 @@ def test_gradients_agree_with_central_differences(loss, output):
             assert finding.share <= 1, finding
 
 
-@pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize(("loss", "output"), PAIRS)
-def test_every_single_weight_agrees_with_central_differences(loss, output, hidden):
+@pytest.mark.parametrize(
+    ("loss", "output", "hidden"),
+    [(*pair, HIDDEN[n % len(HIDDEN)]) for n, pair in enumerate(PAIRS)] + [(*CANONICAL[0], hidden) for hidden in HIDDEN],
+)
+@pytest.mark.parametrize("connections", [None, "all"])
+def test_every_single_weight_agrees_with_central_differences(loss, output, hidden, connections):
     h = 1e-5
-    net, X, T = gradient_check.problem(gradient_check.Case((3, 4, 2), hidden, output, loss, "float64"), seed=3)
+    case = gradient_check.Case((3, 4, 2), hidden, output, loss, "float64", connections)
+    net, X, T = gradient_check.problem(case, seed=3)
     r = net.backprop(X, T)
     size = max(np.abs(g).max() for g in r.dw)
     assert size > 1e-4
@@ -84,13 +92,16 @@ def test_ten_epochs_follow_the_reference(name):
     pair=st.sampled_from(PAIRS),
     hidden=st.sampled_from(HIDDEN),
     dtype=st.sampled_from(gradient_check.DTYPES),
+    connections=st.sampled_from([None, "all"]),
     seed=st.integers(0, 1000),
 )
-def test_any_shape_is_within_bounds(sizes, pair, hidden, dtype, seed):
+def test_any_shape_is_within_bounds(sizes, pair, hidden, dtype, connections, seed):
     loss, output = pair
-    if (sizes[-1], output, loss) == (1, "softmax", "binary_cross_entropy"):
+    if (sizes[-1], output) == (1, "softmax") and loss in ("binary_cross_entropy", "binary_focal"):
         return
-    for finding in gradient_check.compare(gradient_check.Case(tuple(sizes), hidden, output, loss, dtype), seed):
+    if output == "mean_variance":
+        sizes[-1] += sizes[-1] % 2
+    for finding in gradient_check.compare(gradient_check.Case(tuple(sizes), hidden, output, loss, dtype, connections), seed):
         assert finding.share <= 1, finding
 
 

@@ -8,7 +8,6 @@ import bpkernel as bp
 from bpkernel.derivatives import Gradient
 from bpkernel.kernels import operands, partition
 from bpkernel.mini_batches import MiniBatches
-from bpkernel.runtime.threads import launch
 
 
 def training(net, optimizer, batch_size):
@@ -28,8 +27,8 @@ def test_samples_are_seen_in_an_order_of_any_integers(integer):
         batches = training(net, bp.Adam(), 4)
         total, order = np.zeros((1, 3)), np.arange(10, dtype=kind)[::-1]
         for part in batches.parts(10):
-            launch(*batches.call(samples, order[part], total))
-        launch(*batches.call(samples, np.stack([order, order]), np.zeros((2, 3))))
+            batches.run(samples, order[part], total)
+        batches.run(samples, np.stack([order, order]), np.zeros((2, 3)))
         found.append([total[0, 0], *net.weights[0].ravel()])
     assert found[0][0] > 0
     assert found[0] == found[1]
@@ -45,7 +44,7 @@ def test_several_epochs_in_one_call_are_those_of_several_calls():
         batches, total = training(net, bp.Adam(), 5), np.zeros((4, 3))
         for first in range(0, 4, together):
             part = slice(first, first + together)
-            launch(*batches.call(samples, orders[part], total[part]))
+            batches.run(samples, orders[part], total[part])
         results.append([total, *net.weights])
     assert (results[0][0][:, 0] > 0).all()
     for result in results[1:]:
@@ -74,7 +73,7 @@ def test_training_follows_the_number_of_threads_and_keeps_its_bits():
         batches, total, seen = training(net, bp.Adam(), 20), np.zeros((1, 3)), []
         for n_threads in numbers:
             numba.set_num_threads(n_threads)
-            launch(*batches.call(samples, order, total))
+            batches.run(samples, order, total)
             seen.append((batches.n_threads, batches.work))
         assert tuple(n for n, _ in seen) == numbers
         assert seen[1][1] is seen[2][1]  # scratch memory is made again only if the number has changed
@@ -94,7 +93,7 @@ def test_a_gradient_that_is_half_added_up_survives_another_number_of_threads(mon
     batches = MiniBatches(net._network, operands.no_step(net._network.layout), 20)
     for first, n_threads in ((0, 1), (20, 2), (40, 1)):
         numba.set_num_threads(n_threads)
-        launch(*batches.call(samples, np.arange(first, first + 20), total))
+        batches.run(samples, np.arange(first, first + 20), total)
         assert batches.n_threads == n_threads
     assert expected.any()
     np.testing.assert_array_equal(batches.work.gradient, expected)

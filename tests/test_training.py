@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import bpkernel as bp
-from bpkernel import training
 from bpkernel.kernels import operands
 from bpkernel.runtime import in_use
 
@@ -399,11 +398,12 @@ def test_a_progress_bar_is_drawn_on_standard_error(data, capsys):
 
 def test_long_epochs_are_many_short_calls(data, monkeypatch):
     """So that Ctrl-C stays live; the parts add up to the same training."""
+    from bpkernel import mini_batches
     from bpkernel.runtime import pace
 
     calls = []
-    launch = training.launch
-    monkeypatch.setattr(training, "launch", lambda kernel, *a: calls.append(kernel) or launch(kernel, *a))
+    launch = mini_batches.launch
+    monkeypatch.setattr(mini_batches, "launch", lambda kernel, *a: calls.append(kernel) or launch(kernel, *a))
     monkeypatch.setattr(pace, "SECONDS", 1e-9)
     short, whole = new(), new()
     a = short.fit(*data, epochs=2, batch_size=10).loss

@@ -33,10 +33,22 @@ for optimizer in optimizers:
 result: bp.Backprop = net.backprop(X, T)
 error: float = result.error + net.loss(X, T)
 weights: tuple[np.ndarray, ...] = net.weights + net.biases
+net.as_njit()(X[0], T[0])
 classifier = bp.MLPClassifier(hidden_layer_sizes=(3,)).partial_fit(X, [0, 1], classes=[0, 1])
 regressor = bp.MLPRegressor.from_sklearn(bp.MLPRegressor())
 with bp.sklearn.patch():
     pass
+own = bp.Activation(g=lambda a: a, g_prime=lambda a, z: 1.0, name="own")
+losses: list[bp.Loss | bp.Huber | bp.Quantile | bp.Tweedie | bp.Focal | bp.BinaryFocal] = [
+    bp.Loss(error=lambda y, t: (y - t) ** 2, slope=lambda y, t: 2 * (y - t), name="own"),
+    *(bp.Huber(2.0), bp.Quantile(0.1, 0.9), bp.Tweedie(1.6)),
+]
+masks = {(0, 1): np.ones((2, 3), bool)}
+graph = bp.MLP((2, 3, 2), [bp.LeakyReLU(0.1)], own, losses[0], connections="all", masks=masks, init="he_normal")
+bp.MLP((2, 3, 2), bp.ELU(2.0), connections=[(0, 1), (1, 2)]).prune(0.5)
+pairs: tuple[tuple[int, int], ...] = graph.connections
+bp.MLP.from_edges([("x", "y")], inputs=["x"], outputs=["y"], loss="huber")
+bp.Focal(1.0), bp.BinaryFocal(1.0)
 tiny: float = bp.reference.TINY
 version: str = bp.__version__
 """
@@ -57,8 +69,10 @@ MISTAKES = {
     "bp.MLP((2, 1), dtype=np.dtype(np.int64))": "arg-type",
     "bp.MLP((2, 1), activaton='relu')": "call-arg",
     "bp.Adam(rate=0.1)": "call-arg",
-    "net.loss_name == 'sqared_error'": "comparison-overlap",
-    "net.activation[0] == 'softmax'": "comparison-overlap",
+    "bp.MLP((2, 1), init='he')": "arg-type",
+    "bp.MLP((2, 1), loss=bp.LeakyReLU())": "arg-type",
+    "bp.MLP((2, 3, 1), activation=bp.Huber())": "arg-type",
+    "bp.Activation(lambda a: a, 1.0, name='mine')": "arg-type",
 }
 BEFORE = "import numpy as np\nimport bpkernel as bp\nnet = bp.MLP((2, 1))\n"
 

@@ -27,8 +27,9 @@ def table_of(worst: Worst) -> Table:
     table = Table(*headings, title="largest errors")
     for (dtype, quantity), (finding, count) in worst.items():
         verdict = "[green]ok[/green]" if finding.share <= 1 else "[red]OUT[/red]"
-        sizes, activation, output_activation, loss, _ = finding.case
-        net = f"{'-'.join(map(str, sizes))} {activation} {output_activation} {loss}"
+        sizes, activation, output_activation, loss, _, connections = finding.case
+        graph = "" if connections is None else ", all connected"
+        net = f"{'-'.join(map(str, sizes))} {activation} {output_activation} {loss}{graph}"
         errors = f"{finding.ulps:.3g}", f"{finding.allowed:.3g}", f"{finding.share:.3f}"
         table.add_row(dtype, quantity, str(count), *errors, verdict, net)
     return table

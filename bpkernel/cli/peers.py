@@ -177,6 +177,15 @@ class Jax:
                 return -jnp.take_along_axis(jax.nn.log_softmax(y), t[:, None], axis=1).mean()
             return 0.5 * ((y - t) ** 2).sum(axis=1).mean()
 
+        self.start(params, error)
+
+    def start(self, params: Any, error: Callable[[Any, Any], Any]) -> None:
+        """Begin with some weights; `error(params, rows)` is the mean error of a mini-batch."""
+        import jax
+        import jax.numpy as jnp
+
+        real = jax.tree.leaves(params)[0].dtype.type
+
         def step(state: Any, rows: Any) -> Any:
             """A step of Adam."""
             params, m, v, t = state

@@ -6,35 +6,42 @@ import numpy as np
 
 from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.processor import VECTOR, WIDTHS
-from bpkernel.functions.activations import ACTIVATIONS, pointer_to_g, pointer_to_vjp
-from bpkernel.functions.losses import LOSSES, BinaryLogLoss, LogLoss, PoissonLoss, pointer_to_error, pointer_to_slope
+from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
+from bpkernel.functions.activations import pointer_to_forward, pointer_to_vjp
+from bpkernel.functions.clipped_losses import BinaryLogLoss, LogLoss, PoissonLoss
+from bpkernel.functions.losses import BY_NAME as LOSSES
+from bpkernel.functions.losses import pointer_to_error, pointer_to_slope
 from bpkernel.functions.optimizers import OPTIMIZERS, pointer_to_factors, pointer_to_update
 from bpkernel.kernels.sparse import pointers_to_sparse
-from bpkernel.kernels.sums import compile_panels, no_panels
+from bpkernel.kernels.sums import ALONE, compile_panels, compile_rows, no_panels
 from bpkernel.mlp import MLP
 
 
 def warm_up(dtype: str) -> Iterator[str]:
     """Compile all kernels for one dtype into the cache, and yield the name of each part that has been compiled."""
     precision = Precision.of(dtype)
-    for activation in ACTIVATIONS:
-        pointer_to_g(activation.g, precision)
+    for activation in ACTIVATIONS.values():
+        pointer_to_forward(activation.forward, precision)
         pointer_to_vjp(activation.vjp, precision)
         yield activation.name
-    for loss in LOSSES:
-        pointer_to_error(loss.error, precision)
-        pointer_to_error(loss.error_canonical, precision)
-        pointer_to_slope(loss.slope, precision)
+    for loss in LOSSES.values():
+        pointer_to_error(loss.sample_error, precision)
+        if loss.canonical is not None:
+            pointer_to_error(loss.sample_error_canonical, precision)
+        for slope in (loss.sample_slope, *loss.deltas_with.values()):
+            pointer_to_slope(slope, precision)
         yield loss.name
-    for loss in (LogLoss, BinaryLogLoss, PoissonLoss):
-        pointer_to_error(loss.error_canonical, precision)
-        yield loss.__name__
+    for clipped in (LogLoss, BinaryLogLoss, PoissonLoss):
+        pointer_to_error(clipped.sample_error_canonical, precision)
+        yield clipped.__name__
     for optimizer in OPTIMIZERS:
         pointer_to_update(optimizer.update, precision)
         pointer_to_factors(optimizer.factors, precision)
         yield optimizer.__name__
     widths = [vectors * VECTOR // precision.storage.itemsize for vectors in WIDTHS]
     compile_panels(no_panels(), widths, precision, add=True, dots=True)
+    widths = [vectors * VECTOR // precision.storage.itemsize for vectors in range(1, ALONE + 1)]
+    compile_rows(no_panels(), widths, precision, add=True)
     yield "sums"
     pointers_to_sparse(precision)
     yield "sums of sparse inputs"
@@ -43,5 +50,7 @@ def warm_up(dtype: str) -> Iterator[str]:
     yield "fit"
     net.predict(X)
     yield "predict"
+    net.as_njit()(X[0], np.empty(1))
+    yield "as_njit"
     net.backprop(X, T)
     yield "backprop"

@@ -142,6 +142,13 @@ class KernelCache(caching.FunctionCache):
         self._qualname = function.__qualname__
         self._cache_file = _Files(self._cache_path, self._impl.filename_base)
 
+    def _index_key(self, signature: Any, codegen: Any) -> Any:
+        """Without the values in the closure of a function that is named after its content: pickles of functions among them
+        differ from process to process."""
+        if hasattr(self._py_func, "content"):
+            return signature, codegen.magic_tuple(), self._py_func.content
+        return super()._index_key(signature, codegen)
+
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         try:
             result = super().load_overload(signature, target_context)

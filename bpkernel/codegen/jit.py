@@ -23,6 +23,7 @@ def kernel(
     entry: bool = False,
     inline: bool = True,
     view: bool = False,
+    counts: bool = False,
 ) -> Any:
     """Compile a function with the project's Numba flags, and cache the result on disk.
 
@@ -38,18 +39,28 @@ def kernel(
     inline : bool
         Inline the function into its callers.  Pass False for large functions that are called in several places, seldom.
     view : bool
-        The function returns a view of an argument.  Other kernels are compiled without reference counts.
+        The function returns a view of an argument.
+    counts : bool
+        Compile the function with reference counts, which kernels with none of `entry`, `parallel` and `view` are without.
     """
     if function is None:
-        return lambda function: kernel(function, parallel=parallel, entry=entry, inline=inline, view=view)
+        return lambda function: kernel(function, parallel=parallel, entry=entry, inline=inline, view=view, counts=counts)
     options: dict[str, Any] = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True, "parallel": parallel}
     if not entry and not parallel:
         # An argument that is a tuple of arrays is many words, which inlining saves.
-        options |= {"forceinline": inline, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": view}
+        options |= {"forceinline": inline, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": view or counts}
     compiled = numba.njit(**options)(function)
     if CACHE_FOLDER is not None:
         compiled._cache = KernelCache(function)
     return compiled
+
+
+def for_users(function: Callable[..., Any]) -> Any:
+    """Compile a function that users call from their own compiled functions, or from Python; it is not cached on disk.
+
+    It has no fast-math flags, which its callers would not expect, and releases the GIL when Python calls it.
+    """
+    return numba.njit(nogil=True)(function)
 
 
 def compile_into(context: Any, function: Callable[..., Any], signature: Any) -> Any:

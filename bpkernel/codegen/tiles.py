@@ -9,6 +9,7 @@ A tile is `rows` × `vectors` registers.  The operations below keep it in regist
     t = add_dots(t, z, n, last, i, w, j, end) t[r, v] += Σ_q z[n + r, i + q] * w[j + v, i + q], q = 0, 1, ... of one vector
     store(t, out, n, last, j)                 out[n + r, j + v] = t[r, v]
     prefetch(w, i, j)                         ask for the cache line of w[i, j], without waiting for it
+    t = add_product(t, x, y)                  t + x * y of single numbers, as the tiles compute it
     transpose_8(w, i, j, out, first)          out[j + c, first + r] = w[i + r, j + c], of 8 by 8 numbers
 
 Here v counts single numbers, `rows` by `vectors * lanes(out)` in all.  A tile that extends beyond the last row of its matrix
@@ -179,6 +180,20 @@ def add_dots(typing_context: Any, tile: Any, z: Any, n: Any, last: Any, i: Any, 
         return t
 
     return tile(tile, z, types.intp, types.intp, types.intp, w, types.intp, types.intp), generate
+
+
+@intrinsic
+def add_product(typing_context: Any, total: Any, x: Any, y: Any) -> Any:
+    """total + x * y of numbers of one dtype; a vector of one lane, since Numba lets the compiler reorder sums of scalars."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        one = ir.VectorType(context.get_value_type(total), 1)
+        numbers = [_spread(builder, number, one) for number in values]
+        return builder.extract_element(
+            builder.call(_fma(builder, total, one), [*numbers[1:], numbers[0]]), ir.Constant(ir.IntType(32), 0)
+        )
+
+    return total(total, total, total), generate
 
 
 @intrinsic

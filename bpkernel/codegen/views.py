@@ -31,10 +31,11 @@ def matrix(real: Any) -> types.Array:
     return types.Array(real, 2, "A")
 
 
-def _view(context: Any, builder: Any, view: Any, data: Any, shape: list[Any], row_bytes: Any) -> Any:
-    itemsize = ir.Constant(INT64, view.dtype.bitwidth // 8)
+def _view(context: Any, builder: Any, view: Any, data: Any, shape: list[Any], bytes_apart: Any) -> Any:
+    """bytes_apart: from a row to the next, or where a line is not contiguous from a number to the next."""
+    itemsize = ir.Constant(INT64, context.get_abi_sizeof(context.get_data_type(view.dtype)))
     array = context.make_array(view)(context, builder)
-    strides = [row_bytes, itemsize] if view.ndim == 2 else [itemsize]
+    strides = [itemsize] if bytes_apart is None else [bytes_apart, itemsize][: view.ndim]
     context.populate_array(array, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
     return array._getvalue()
 
@@ -103,3 +104,27 @@ def flat(typing_context: Any, array: Any) -> Any:
         return _view(context, builder, view, whole.data, [size], None)
 
     return view(array), generate
+
+
+@intrinsic
+def array_at(typing_context: Any, address: Any, n: Any, dtype: Any) -> Any:
+    """n items of a dtype from an address on."""
+    view = vector(dtype.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = builder.inttoptr(values[0], context.get_data_type(view.dtype).as_pointer())
+        return _view(context, builder, view, data, [values[1]], None)
+
+    return view(types.intp, types.intp, dtype), generate
+
+
+@intrinsic
+def strided_at(typing_context: Any, address: Any, n: Any, stride: Any, dtype: Any) -> Any:
+    """n items of a dtype from an address on, each `stride` bytes after the one before."""
+    view = types.Array(dtype.dtype, 1, "A")
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = builder.inttoptr(values[0], context.get_data_type(view.dtype).as_pointer())
+        return _view(context, builder, view, data, [values[1]], values[2])
+
+    return view(types.intp, types.intp, types.intp, dtype), generate

@@ -1,14 +1,17 @@
-"""The activations g.  To add one, write a class as below and add it to ACTIVATIONS and OutputActivation.
+"""The activations g.
 
 Each works in place on the units of one layer for some samples, in 1-D arrays: a row of `row` numbers for each sample, of which
 those from `first` to `first + n` are units, and the others may be overwritten.
 
-    g(z, row, first, n)           z_j ← g(z_j): z_j is a_j before
+    forward(z, row, first, n)     z_j ← g(z_j): z_j is a_j before
     vjp(a, z, d, row, first, n)   d_j ← ∂E/∂a_j from d_j = ∂E/∂z_j, the vector-Jacobian product: g'(a_j) d_j, or for softmax the
                                   sum with the full Jacobian
     needs_a                       whether vjp reads a; otherwise a holds other numbers
 
-The functions are plain Python that Numba compiles.  `one = z.dtype.type(1)` keeps float32 arithmetic in float32.
+Activations of one unit at a time are written as two scalar functions, in `elementwise`.  Below are those that are not, and
+the first ones, which are written as loops.  To add one, write a class there or here, add it to ELEMENTWISE or ACTIVATIONS, and
+its name to the literal types.  The loops are plain Python that Numba compiles; `one = z.dtype.type(1)` keeps float32 arithmetic
+in float32.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -18,6 +21,7 @@ from numba import types
 from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.views import vector
 from bpkernel.functions.elementary import exp, logistic, tanh
+from bpkernel.functions.elementwise import ELEMENTWISE
 
 
 class Identity:
@@ -25,9 +29,10 @@ class Identity:
     values = "real"
     hidden = True
     needs_a = False
+    init = "glorot_uniform"
 
     @staticmethod
-    def g(z: Any, row: int, first: int, n: int) -> None:
+    def forward(z: Any, row: int, first: int, n: int) -> None:
         pass
 
     @staticmethod
@@ -40,9 +45,10 @@ class Logistic:
     values = "probability"
     hidden = True
     needs_a = False
+    init = "glorot_uniform"
 
     @staticmethod
-    def g(z: Any, row: int, first: int, n: int) -> None:
+    def forward(z: Any, row: int, first: int, n: int) -> None:
         for j in range(z.size):
             z[j] = logistic(z[j])
 
@@ -58,9 +64,10 @@ class Tanh:
     values = "real"
     hidden = True
     needs_a = False
+    init = "glorot_uniform"
 
     @staticmethod
-    def g(z: Any, row: int, first: int, n: int) -> None:
+    def forward(z: Any, row: int, first: int, n: int) -> None:
         for j in range(z.size):
             z[j] = tanh(z[j])
 
@@ -76,9 +83,10 @@ class ReLU:
     values = "real"
     hidden = True
     needs_a = False
+    init = "he_uniform"
 
     @staticmethod
-    def g(z: Any, row: int, first: int, n: int) -> None:
+    def forward(z: Any, row: int, first: int, n: int) -> None:
         zero = z.dtype.type(0)
         for j in range(z.size):
             z[j] = zero if z[j] < zero else z[j]  # in this order a NaN stays a NaN
@@ -95,9 +103,10 @@ class Softmax:
     values = "probability"
     hidden = False
     needs_a = False
+    init = "glorot_uniform"
 
     @staticmethod
-    def g(z: Any, row: int, first: int, n: int) -> None:
+    def forward(z: Any, row: int, first: int, n: int) -> None:
         for start in range(first, z.size, row):
             largest = z[start]
             for j in range(start + 1, start + n):
@@ -129,9 +138,10 @@ class Exp:
     values = "positive"
     hidden = False
     needs_a = False
+    init = "glorot_uniform"
 
     @staticmethod
-    def g(z: Any, row: int, first: int, n: int) -> None:
+    def forward(z: Any, row: int, first: int, n: int) -> None:
         for j in range(z.size):
             z[j] = exp(z[j])
 
@@ -141,13 +151,41 @@ class Exp:
             d[j] *= z[j]
 
 
-ACTIVATIONS: tuple[type[Any], ...] = (Identity, Logistic, Tanh, ReLU, Softmax, Exp)
-HiddenActivation: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
-OutputActivation: TypeAlias = Literal[HiddenActivation, "softmax", "exp"]
+class MeanVariance:
+    """The means and the variances of normal distributions: half of the units stay as they are, of the others e^a is taken.
 
-BY_NAME = {activation.name: activation for activation in ACTIVATIONS}
+    With n targets there are n means, then n variances; see the loss `gaussian_nll`.
+    """
+
+    name = "mean_variance"
+    values = "mean_variance"
+    hidden = False
+    needs_a = False
+    init = "glorot_uniform"
+
+    @staticmethod
+    def forward(z: Any, row: int, first: int, n: int) -> None:
+        for start in range(first + n // 2, z.size, row):
+            for j in range(start, start + n - n // 2):
+                z[j] = exp(z[j])
+
+    @staticmethod
+    def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
+        for start in range(first + n // 2, z.size, row):
+            for j in range(start, start + n - n // 2):
+                d[j] *= z[j]
+
+
+ACTIVATIONS: tuple[type[Any], ...] = (Identity, Logistic, Tanh, ReLU, *ELEMENTWISE, Softmax, Exp, MeanVariance)
+HiddenActivation: TypeAlias = Literal[
+    "identity", "logistic", "tanh", "relu",
+    "leaky_relu", "elu", "selu", "softplus", "silu", "gelu", "hard_sigmoid", "hard_tanh", "hard_silu",
+]  # fmt: skip
+OutputActivation: TypeAlias = Literal[HiddenActivation, "softmax", "exp", "mean_variance"]
+
+BY_NAME: dict[str, Any] = {activation.name: activation() for activation in ACTIVATIONS}
 HIDDEN: tuple[HiddenActivation, ...] = tuple(activation.name for activation in ACTIVATIONS if activation.hidden)
 
 _INTS = (types.intp,) * 3
-g, pointer_to_g = by_pointer(lambda p: types.none(vector(p.accumulation), *_INTS))
-vjp, pointer_to_vjp = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3, *_INTS))
+forward, pointer_to_forward = by_pointer(lambda p: types.none(vector(p.accumulation), *_INTS), may_raise=True)
+vjp, pointer_to_vjp = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3, *_INTS), may_raise=True)

@@ -1,63 +1,80 @@
-"""The losses E^n.  To add one, write a class as below and add it to LOSSES and LossName.
+"""The losses E^n.
 
-Each works on the outputs of the net for one sample, in 1-D arrays of one length and dtype:
+Each works on the outputs of the net for one sample, in 1-D arrays of one dtype:
 
-    error(a, y, t)             E^n from the outputs y and targets t
-    error_canonical(a, y, t)   the same where y is the canonical activation of a, in a form that stays precise where outputs
-                               saturate
-    slope(y, t, d)             d_k ← ∂E^n/∂y_k
+    sample_error(a, y, t)             E^n from the outputs y and targets t
+    sample_error_canonical(a, y, t)   the same where y is the canonical activation of a, in a form that stays precise where
+                                      outputs saturate
+    sample_slope(y, t, d)             d_k ← ∂E^n/∂y_k
+    deltas_with[activation](y, t, d)  d_k ← δ_k, for the names of activations with which ∂E^n/∂y_k may overflow and δ_k does not
+    n_targets(n_outputs)              the number of targets; for most losses that of the outputs
 
 With the canonical activation of its loss, Eq. 5 is exactly δ_k = y_k - t_k.  `accepts` names the kinds of output that the loss
-is defined for, the `values` of the activations.  Outputs that have underflowed to 0 count as the smallest normal number where
-they are divided by or their logarithm is taken.
+is defined for, the `values` of the activations, and `targets` what the targets may be.  Outputs that have underflowed to 0
+count as the smallest normal number where they are divided by or their logarithm is taken.
+
+Losses that are a sum over the outputs are written as two scalar functions, in `elementwise_losses`.  Below are those that are
+not, and the first ones, which are written as loops.  To add one, write a class there or here, add it to ELEMENTWISE_LOSSES or
+LOSSES, and its name to LossName.
 """
 
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numba import types
 
-from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.views import vector
-from bpkernel.functions.activations import ACTIVATIONS, OutputActivation
+from bpkernel.functions.activations import ACTIVATIONS
 from bpkernel.functions.elementary import exp
+from bpkernel.functions.elementwise_losses import ANY, ELEMENTWISE_LOSSES, slope_per_softplus
+from bpkernel.functions.focal_losses import BinaryFocal, Focal
+from bpkernel.functions.joint_losses import GaussianNLL, Quantile, at_least
+from bpkernel.functions.loops import sample_slope_of
 
 
-@kernel
-def at_least(low: Any, y: Any) -> Any:
-    """y, or low where y is less; NaN stays NaN, which `max` does not promise."""
-    return low if y < low else y
+class CanonicalLoss:
+    """Base of the losses that have a canonical activation."""
+
+    targets = "real"
+    class_indices = False
+    deltas_with: ClassVar[dict[str, Any]] = {}
+
+    def n_targets(self, n_outputs: int) -> int:
+        """The targets of a sample for a net of so many outputs."""
+        return n_outputs
 
 
-class SquaredError:
+class SquaredError(CanonicalLoss):
     name = "squared_error"
     canonical = "identity"
-    accepts = ("real", "positive", "probability")
+    accepts = ANY
 
     @staticmethod
-    def error(a: Any, y: Any, t: Any) -> float:
+    def sample_error(a: Any, y: Any, t: Any) -> float:
         e = y.dtype.type(0)
         for k in range(y.size):
             e += (y[k] - t[k]) * (y[k] - t[k])
         return y.dtype.type(0.5) * e
 
-    error_canonical = error
+    sample_error_canonical = sample_error
 
     @staticmethod
-    def slope(y: Any, t: Any, d: Any) -> None:
+    def sample_slope(y: Any, t: Any, d: Any) -> None:
         for k in range(y.size):
             d[k] = y[k] - t[k]
 
 
-class CrossEntropy:
+class CrossEntropy(CanonicalLoss):
     name = "cross_entropy"
+    targets = "distribution"
+    class_indices = True
     canonical = "softmax"
     accepts = ("probability",)
 
     @staticmethod
-    def error(a: Any, y: Any, t: Any) -> float:
+    def sample_error(a: Any, y: Any, t: Any) -> float:
         tiny = np.finfo(y.dtype).tiny
         e = y.dtype.type(0)
         for k in range(y.size):
@@ -65,7 +82,7 @@ class CrossEntropy:
         return e
 
     @staticmethod
-    def error_canonical(a: Any, y: Any, t: Any) -> float:
+    def sample_error_canonical(a: Any, y: Any, t: Any) -> float:
         # log y_k = a_k - largest - log Σ exp(a - largest), and this Σ is 1 / the largest y
         largest, highest = a[0], y[0]
         for k in range(1, a.size):
@@ -77,19 +94,20 @@ class CrossEntropy:
         return e
 
     @staticmethod
-    def slope(y: Any, t: Any, d: Any) -> None:
+    def sample_slope(y: Any, t: Any, d: Any) -> None:
         tiny = np.finfo(y.dtype).tiny
         for k in range(y.size):
             d[k] = -t[k] / at_least(tiny, y[k])
 
 
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(CanonicalLoss):
     name = "binary_cross_entropy"
+    targets = "probability"
     canonical = "logistic"
     accepts = ("probability",)
 
     @staticmethod
-    def error(a: Any, y: Any, t: Any) -> float:
+    def sample_error(a: Any, y: Any, t: Any) -> float:
         one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
         e = y.dtype.type(0)
         for k in range(y.size):
@@ -97,7 +115,7 @@ class BinaryCrossEntropy:
         return e
 
     @staticmethod
-    def error_canonical(a: Any, y: Any, t: Any) -> float:
+    def sample_error_canonical(a: Any, y: Any, t: Any) -> float:
         # -log y = log(1 + exp(-a)) and -log(1 - y) = log(1 + exp(a)), neither of which overflows when written so
         zero = a.dtype.type(0)
         e = zero
@@ -106,21 +124,26 @@ class BinaryCrossEntropy:
         return e
 
     @staticmethod
-    def slope(y: Any, t: Any, d: Any) -> None:
+    def sample_slope(y: Any, t: Any, d: Any) -> None:
         one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
         for k in range(y.size):
             d[k] = (one - t[k]) / at_least(tiny, one - y[k]) - t[k] / at_least(tiny, y[k])
 
 
-class Poisson:
+class Poisson(CanonicalLoss):
     """Half the Poisson deviance, y - t + t log(t / y): the negative log-likelihood, 0 where y = t."""
 
     name = "poisson"
+    targets = "non_negative"
+    deltas_with: ClassVar[dict[str, Any]] = {
+        "softplus": sample_slope_of(lambda y, t: (y - t) * slope_per_softplus(y)),
+        "logistic": sample_slope_of(lambda y, t: (y - t) * (1 - y)),
+    }
     canonical = "exp"
     accepts = ("positive", "probability")
 
     @staticmethod
-    def error(a: Any, y: Any, t: Any) -> float:
+    def sample_error(a: Any, y: Any, t: Any) -> float:
         tiny = np.finfo(y.dtype).tiny
         e = y.dtype.type(0)
         for k in range(y.size):
@@ -130,7 +153,7 @@ class Poisson:
         return e
 
     @staticmethod
-    def error_canonical(a: Any, y: Any, t: Any) -> float:
+    def sample_error_canonical(a: Any, y: Any, t: Any) -> float:
         e = y.dtype.type(0)
         for k in range(y.size):
             e += y[k] - t[k]
@@ -139,70 +162,38 @@ class Poisson:
         return e
 
     @staticmethod
-    def slope(y: Any, t: Any, d: Any) -> None:
+    def sample_slope(y: Any, t: Any, d: Any) -> None:
         one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
         for k in range(y.size):
             d[k] = one - t[k] / at_least(tiny, y[k])
 
 
-# ------------------------------------------------------------ the same losses as scikit-learn's estimators compute them
+TARGETS = {  # what targets may be: the least, the largest, and what messages say of them
+    "real": (-math.inf, math.inf, "may be any numbers"),
+    "non_negative": (0.0, math.inf, "must not be negative"),
+    "positive": (np.finfo(np.float64).tiny, math.inf, "must be greater than 0"),
+    "probability": (0.0, 1.0, "must be between 0 and 1"),
+    "sign": (-1.0, 1.0, "must be -1 or 1"),
+    "distribution": (0.0, 1.0, "must hold class indices, or rows of probabilities that sum to 1, such as one-hot rows,"),
+}
+
+LOSSES: tuple[type[Any], ...] = (
+    *(SquaredError, CrossEntropy, BinaryCrossEntropy, Poisson),
+    *(*ELEMENTWISE_LOSSES, Focal, BinaryFocal, Quantile, GaussianNLL),
+)
+LossName: TypeAlias = Literal[
+    "squared_error", "cross_entropy", "binary_cross_entropy", "poisson",
+    "absolute_error", "huber", "log_cosh", "hinge", "gamma", "tweedie", "focal", "binary_focal", "quantile", "gaussian_nll",
+]  # fmt: skip
+
+BY_NAME: dict[str, Any] = {loss.name: loss() for loss in LOSSES}
+
+error, pointer_to_error = by_pointer(lambda p: p.accumulation(*[vector(p.accumulation)] * 3), may_raise=True)
+slope, pointer_to_slope = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3), may_raise=True)
 
 
-@kernel
-def clipped(eps: Any, y: Any) -> Any:
-    """A probability from eps to 1 - eps; NaN stays NaN."""
-    most = type(eps)(1) - eps
-    return at_least(eps, most if y > most else y)
-
-
-class LogLoss(CrossEntropy):
-    """scikit-learn's log_loss of a softmax, in which probabilities are clipped."""
-
-    @staticmethod
-    def error_canonical(a: Any, y: Any, t: Any) -> float:
-        e, eps = y.dtype.type(0), np.finfo(y.dtype).eps
-        for k in range(y.size):
-            if t[k] > 0:
-                e -= t[k] * math.log(clipped(eps, y[k]))
-        return e
-
-
-class BinaryLogLoss(BinaryCrossEntropy):
-    """scikit-learn's binary_log_loss of logistic outputs; targets are 0 or 1."""
-
-    @staticmethod
-    def error_canonical(a: Any, y: Any, t: Any) -> float:
-        e, one, eps = y.dtype.type(0), y.dtype.type(1), np.finfo(y.dtype).eps
-        for k in range(y.size):
-            p = clipped(eps, y[k])
-            e -= math.log(p if t[k] > 0 else one - p)
-        return e
-
-
-class PoissonLoss(Poisson):
-    """scikit-learn's poisson_loss: infinite or NaN where an exp has underflowed to 0, and NaN where a target is negative."""
-
-    @staticmethod
-    def error_canonical(a: Any, y: Any, t: Any) -> float:
-        e = y.dtype.type(0)
-        for k in range(y.size):
-            ratio = t[k] / y[k]
-            e += y[k] - t[k]
-            if t[k] != 0 or ratio != ratio:
-                e += t[k] * math.log(ratio)
-        return e
-
-
-LOSSES: tuple[type[Any], ...] = (SquaredError, CrossEntropy, BinaryCrossEntropy, Poisson)
-LossName: TypeAlias = Literal["squared_error", "cross_entropy", "binary_cross_entropy", "poisson"]
-
-BY_NAME: dict[LossName, type[Any]] = {loss.name: loss for loss in LOSSES}
-
-error, pointer_to_error = by_pointer(lambda p: p.accumulation(*[vector(p.accumulation)] * 3))
-slope, pointer_to_slope = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3))
-
-
-def outputs_for(loss: LossName) -> tuple[OutputActivation, ...]:
-    """The names of the output activations that a loss goes with."""
-    accepts = BY_NAME[loss].accepts
-    return tuple(activation.name for activation in ACTIVATIONS if activation.values in accepts)
+def outputs_for(loss: Any) -> tuple[str, ...]:
+    """The names of the output activations that a loss, or one of a name, goes with, the canonical one first."""
+    loss = BY_NAME[loss] if isinstance(loss, str) else loss
+    names = [activation.name for activation in ACTIVATIONS if activation.values in loss.accepts]
+    return tuple(sorted(names, key=lambda name: name != loss.canonical))

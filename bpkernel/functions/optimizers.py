@@ -11,7 +11,6 @@ h holds the settings in the order of the dataclass's fields; h and c are float64
 import copy
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,19 +18,8 @@ from numba import types
 
 from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.views import matrix, row_of, vector
+from bpkernel.functions.settings import between
 from bpkernel.runtime.memory import aligned_zeros
-
-
-def _between(name: str, value: Any, low: float, high: float, allowed: str, *, with_low: bool = False) -> None:
-    message = f"{name} must be a number {allowed}; got {value!r}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(message)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not (low < number < high or (with_low and number == low)):
-        raise ValueError(message)
 
 
 class Optimizer:
@@ -90,9 +78,12 @@ class Optimizer:
             self._state = aligned_zeros(self.n_slots * layout.n_params, layout.dtype).reshape(self.n_slots, -1)
             self._steps = np.zeros(1, np.int64)
         elif (self._layout.sizes, self._layout.pairs, self._layout.dtype) != (layout.sizes, layout.pairs, layout.dtype):
+            names = [f"{each.sizes} of {each.dtype}" for each in (self._layout, layout)]
+            if names[0] == names[1]:
+                names = [f"{each.sizes} with connections {list(each.pairs)}" for each in (self._layout, layout)]
             raise ValueError(
-                f"this {type(self).__name__} holds the state of a net {self._layout.sizes} of {self._layout.dtype}, and "
-                f"cannot go on with a net {layout.sizes} of {layout.dtype}; make a new optimizer, or call its reset()"
+                f"this {type(self).__name__} holds the state of a net {names[0]}, and cannot go on with a net {names[1]}; "
+                "make a new optimizer, or call its reset()"
             )
         return self._state, self._steps
 
@@ -146,8 +137,8 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def _check(self) -> None:
-        _between("learning_rate", self.learning_rate, 0, math.inf, "greater than 0")
-        _between("momentum", self.momentum, 0, 1, "from 0 up to but not including 1", with_low=True)
+        between("learning_rate", self.learning_rate, 0, math.inf, "greater than 0")
+        between("momentum", self.momentum, 0, 1, "from 0 up to but not including 1", with_low=True)
         if not isinstance(self.nesterov, (bool, np.bool_)):
             raise TypeError(f"nesterov must be True or False; got {self.nesterov!r}")
 
@@ -201,10 +192,10 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
 
     def _check(self) -> None:
-        _between("learning_rate", self.learning_rate, 0, math.inf, "greater than 0")
-        _between("beta_1", self.beta_1, 0, 1, "from 0 up to but not including 1", with_low=True)
-        _between("beta_2", self.beta_2, 0, 1, "from 0 up to but not including 1", with_low=True)
-        _between("epsilon", self.epsilon, 0, math.inf, "greater than 0")
+        between("learning_rate", self.learning_rate, 0, math.inf, "greater than 0")
+        between("beta_1", self.beta_1, 0, 1, "from 0 up to but not including 1", with_low=True)
+        between("beta_2", self.beta_2, 0, 1, "from 0 up to but not including 1", with_low=True)
+        between("epsilon", self.epsilon, 0, math.inf, "greater than 0")
 
     @staticmethod
     def factors(h: Any, t: int, c: Any) -> None:

@@ -28,7 +28,7 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.processor import LINE
 from bpkernel.codegen.views import block
-from bpkernel.functions.activations import pointer_to_g, pointer_to_vjp
+from bpkernel.functions.activations import pointer_to_forward, pointer_to_vjp
 from bpkernel.runtime.memory import padded, row_length
 
 NODE = np.dtype(
@@ -36,7 +36,7 @@ NODE = np.dtype(
         ("n_units", np.int64),
         ("offset", np.int64),  # of its units in a buffer of units, for each sample of a mini-batch
         ("row", np.int64),  # numbers in a row of its units
-        ("g", np.int64),  # pointer to its activation
+        ("forward", np.int64),  # pointer to its activation
         ("vjp", np.int64),  # pointer to the vector-Jacobian product of its activation
         ("keep_a", np.int64),  # 1 if its activation needs a for that
         ("first_in", np.int64),  # its incoming edges are those from first_in up to end_in
@@ -57,6 +57,8 @@ EDGE = np.dtype(
         ("row", np.int64),  # numbers in a row of its weights
         ("packed", np.int64),  # offset of its packed weights in their buffer; edges from the inputs have none
         ("packed_row", np.int64),
+        ("first_present", np.int64),  # its present weights in the lists of the net; 0 if it is computed in tiles
+        ("end_present", np.int64),
     ],
     align=True,
 )
@@ -101,8 +103,7 @@ class Layout:
     ):
         self.sizes, self.activations, self.dtype = tuple(sizes), tuple(activations), dtype
         self.precision = Precision.of(dtype)
-        chain = pairwise(range(len(self.sizes)))
-        self.pairs = tuple(chain if pairs is None else sorted(pairs, key=lambda pair: pair[::-1]))
+        self.pairs = chain(len(self.sizes)) if pairs is None else tuple(sorted(pairs, key=lambda pair: pair[::-1]))
         out_edges = sorted(range(len(self.pairs)), key=self.pairs.__getitem__)
         self.out_edges = np.array(out_edges, np.int64)
         self._place_nodes([self.pairs[number][0] for number in out_edges])
@@ -130,7 +131,7 @@ class Layout:
             row, packed_row = row_length(n_out, master), 0
             if source > 0:
                 packed_row = row_length(LINE // storage.itemsize + padded(n_in, storage), storage)
-            edges.append((source, target, n_in, n_out, bias, self.n_params, row, self.n_packed, packed_row))
+            edges.append((source, target, n_in, n_out, bias, self.n_params, row, self.n_packed, packed_row, 0, 0))
             self.n_rows.append(bias + n_in)
             self.row_lengths.append(row)
             self.n_params += (bias + n_in) * row
@@ -146,8 +147,9 @@ class Layout:
     def compile(self) -> np.ndarray:
         """The nodes as the kernels take them, with their activations compiled."""
         for node, activation in zip(self.nodes[1:], self.activations, strict=True):
-            node["g"] = pointer_to_g(activation.g, self.precision)
-            node["vjp"] = pointer_to_vjp(activation.vjp, self.precision)
+            what = f"activation {activation.name!r}"
+            node["forward"] = pointer_to_forward(activation.forward, self.precision, what)
+            node["vjp"] = pointer_to_vjp(activation.vjp, self.precision, what)
         return self.nodes
 
     def weights(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -180,6 +182,11 @@ class Layout:
         """Set z_0 = 1 in the inputs of every sample in a flat buffer; the kernels do so in the other nodes."""
         row, line = int(self.nodes[0]["row"]), LINE // z.itemsize
         z[: n_samples * row].reshape(n_samples, row)[:, line - 1] = 1
+
+
+def chain(n_nodes: int) -> tuple[tuple[int, int], ...]:
+    """The (source, target) of the edges of a chain of nodes."""
+    return tuple(pairwise(range(n_nodes)))
 
 
 def training_flops(bias: int, n_in: int, n_out: int, source: int) -> int:

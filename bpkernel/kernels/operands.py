@@ -4,9 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bpkernel.functions.activations import Identity, pointer_to_vjp
 from bpkernel.functions.losses import pointer_to_error, pointer_to_slope
 from bpkernel.functions.optimizers import pointer_to_factors, pointer_to_update
 from bpkernel.kernels import partition
+from bpkernel.kernels.few_weights import PIECE, Lists, lists_of
 from bpkernel.kernels.layout import Layout
 from bpkernel.kernels.packing import WORTH_PACKING
 from bpkernel.kernels.sparse import pointers_to_sparse
@@ -24,9 +26,11 @@ class Net(NamedTuple):
     edges: np.ndarray  # (n_edges,) of EDGE
     out_edges: np.ndarray  # (n_edges,) int64
     params: np.ndarray  # (n_params,)
+    lists: Lists
+    present: np.ndarray  # (n_params,) bool: False for weights that are absent; (0,) if none are
     panels: np.ndarray  # pointers to the sums in tiles
     error: int  # pointer to E^n
-    slope: int  # pointer to ∂E^n/∂y, or 0 where Eq. 5 is y - t
+    slope: int  # pointer to ∂E^n/∂y, or to δ (the output node's vjp is then the identity's), or 0 where Eq. 5 is y - t
 
 
 class Sparse(NamedTuple):
@@ -57,6 +61,7 @@ class Units(NamedTuple):
     a: np.ndarray  # (n_samples * n_units,)
     z: np.ndarray  # (n_samples * n_units,)
     delta: np.ndarray  # (n_samples * n_units,), or empty without a backward pass
+    fault: np.ndarray  # (1,) int64: address of an exception that an activation or a loss has raised, or 0
 
 
 class Step(NamedTuple):
@@ -82,7 +87,7 @@ class Work(NamedTuple):
     packed: np.ndarray  # (1, n_packed), with chunks one copy per thread; (1, 0) where batches are too small
     chunks: np.ndarray  # (n_chunks, n_params): gradients of chunks of a batch
     groups: np.ndarray  # (n_groups,) of GROUP
-    dw: np.ndarray  # (n_threads, size of the largest group): gradients
+    dw: np.ndarray  # (n_threads, size of the largest group + scratch of `update_listed`): gradients
     gradient: np.ndarray  # (n_params,): the sum of all gradients, added to; (0,) with an optimizer
     factors: np.ndarray  # (2, n_factors) float64: of the optimizer, for this step and the next
     objective: np.ndarray  # (2, 2) float64, likewise: alpha / Σ_n s_n, and n / Σ_n s_n
@@ -90,16 +95,22 @@ class Work(NamedTuple):
     queue: np.ndarray  # the state of the task queue
 
 
-def net(layout: Layout, loss: Any, params: np.ndarray) -> Net:
+def net(layout: Layout, loss: Any, params: np.ndarray, present: np.ndarray) -> Net:
     """The operands of a net, with all that it needs compiled."""
     available()  # kernels that are loaded from the cache need the threading layer to be started
     precision, output = layout.precision, layout.activations[-1]
     canonical = loss.canonical == output.name
-    error = pointer_to_error(loss.error_canonical if canonical else loss.error, precision)
-    slope = 0 if canonical else pointer_to_slope(loss.slope, precision)
+    what = f"loss {loss.name!r}"
+    error = pointer_to_error(loss.sample_error_canonical if canonical else loss.sample_error, precision, what)
+    deltas = loss.deltas_with.get(output.name)
+    slope = 0 if canonical else pointer_to_slope(deltas or loss.sample_slope, precision, what)
+    nodes = layout.compile()
+    if deltas is not None:
+        nodes["vjp"][-1] = pointer_to_vjp(Identity.vjp, precision)
     panels = no_panels()
     compile_panels(panels, _widths(layout), precision, add=layout.branches, dots=False)
-    return Net(layout.compile(), layout.edges, layout.out_edges, params, panels, error, slope)
+    edges, lists = lists_of(layout, present)
+    return Net(nodes, edges, layout.out_edges, params, lists, present, panels, error, slope)
 
 
 def _widths(layout: Layout) -> list[int]:
@@ -147,7 +158,8 @@ def units(layout: Layout, n_samples: int, *, backward: bool = False, keep_a: boo
     size, (storage, accumulation, _) = n_samples * layout.n_units, layout.precision
     z = aligned_zeros(size, storage)
     layout.set_ones(z, n_samples)
-    return Units(n_samples, keep_a, aligned_zeros(size, accumulation), z, aligned_zeros(size if backward else 0, storage))
+    a, delta = aligned_zeros(size, accumulation), aligned_zeros(size if backward else 0, storage)
+    return Units(n_samples, keep_a, a, z, delta, np.zeros(1, np.int64))
 
 
 def work(
@@ -169,6 +181,7 @@ def work(
     groups = partition.weight_groups(layout, n_threads, chunked=n_chunks > 0)
     rows = zip(groups["edge"].tolist(), (groups["last"] - groups["first"] + 1).tolist(), strict=True)
     largest = max(n * layout.row_lengths[edge] for edge, n in rows)
+    largest += (1 + len(step.state)) * PIECE
     few = batch_size < WORTH_PACKING
     if few and layout.n_packed > 0:
         compile_panels(net.panels, (), precision, add=layout.branches, dots=True)

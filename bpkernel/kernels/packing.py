@@ -3,6 +3,7 @@
 There is one such copy today: the weights of each edge transposed, over which the sum of Eq. 7 has the form of Eq. 1.  The
 update of a group of weights writes the copies while the weights are in cache.  A row of packed weights leads from one unit k
 of the target: first a cache line, whose last number belongs to the biases, then the weights to the units j of the source.
+Edges with few weights have no copy.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ def packed_rows(edge: Any, packed: Any) -> Any:
 def pack_group(net: Any, packed: Any, group: Any) -> None:
     """Copy a group of rows of weights to its place among the packed weights (n_packed,), if its edge has any there."""
     edge = net.edges[group.edge]
-    if packed.size > 0 and edge.source > 0:
+    if packed.size > 0 and edge.source > 0 and edge.first_present == 0:
         column = per_line(packed) - edge.bias
         transpose(weight_rows(edge, net.params), group.first, group.last, edge.n_out, column, packed_rows(edge, packed))
 

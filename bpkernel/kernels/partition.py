@@ -20,9 +20,7 @@ GROUP_SHARES = 8  # groups of rows of weights for each thread
 GROUP_TILES = 4  # most tiles of rows of weights in a group of wide rows: they share a panel of δ in cache
 GROUP_BYTES = 1 << 17  # of weights in a group of short rows
 BLOCK_TILES = 43  # most tiles of samples in a block
-SHARES = (
-    2  # blocks of samples for each thread: with fewer no thread can help another, with more the weights are read more often
-)
+SHARES = 2  # blocks of samples for each thread: with one no thread can help another, with more the weights are read more often
 WORTH_SHARING = 2  # least tiles of samples in such a block; in blocks of one, 10⁷ weights took 1.2 times as long
 
 GROUP = np.dtype(

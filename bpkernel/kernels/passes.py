@@ -5,6 +5,7 @@ from typing import Any
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, line, row_of, rows_from
+from bpkernel.kernels.few_weights import listed, sums_of_few
 from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
 from bpkernel.kernels.packing import packed_rows
 from bpkernel.kernels.sparse import sums_of_sparse
@@ -45,31 +46,35 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
             if edge.source == 0 and sparse.sums != 0:
                 X_csr = sparse.indptr, sparse.indices, sparse.data
                 sums_of_sparse(sparse.sums, (w, edge.bias, add, *X_csr, rows, width, a))
+                continue
+            source = rows_from(unit_rows(net.nodes[edge.source], units.z, units.n_samples), first, n, per - edge.bias)
+            if net.lists.sums != 0 and edge.first_present > 0:
+                i, j = listed(net, edge)
+                sums_of_few(net.lists.sums, (i, j, edge.bias, add, w, source, width, a))
             else:
-                source = unit_rows(net.nodes[edge.source], units.z, units.n_samples)
-                pre_activations(net.panels, add, w, rows_from(source, first, n, per - edge.bias), width, a)
+                pre_activations(net.panels, add, w, source, width, a)
         if units.keep_a or node.keep_a or target == last:
             copy(z, rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0), per, node.n_units)
-        outputs(node.g, node.n_units, z)
+        outputs(node.forward, node.n_units, z, units.fault)
 
 
 @kernel
 def errors_of_block(net: Any, T: Any, rows: Any, units: Any, first: int, e: Any) -> None:
     """E^n of some samples, from a and y of the last node.
 
-    T (any, n_out);  rows (n,): its rows;  e (n,): overwritten.
+    T (any, n_targets);  rows (n,): its rows;  e (n,): overwritten.
     """
     node, column = net.nodes[net.nodes.size - 1], per_line(units.z)
     a = rows_from(unit_rows(node, units.a, units.n_samples), first, rows.size, column)
     y = rows_from(unit_rows(node, units.z, units.n_samples), first, rows.size, column)
-    errors(net.error, a, y, T, rows, e)
+    errors(net.error, node.n_units, a, y, T, rows, e, units.fault)
 
 
 @kernel
 def backward_pass(net: Any, T: Any, rows: Any, work: Any, packed: Any, first: int) -> None:
     """δ of every node but the inputs for some samples: Eq. 5 for the last node, then Eq. 7 for the nodes before it in turn.
 
-    T (any, n_out);  rows (n,): its rows;  packed (n_packed,), or (0,);  of `work`, rows first to first + n: z and scale are
+    T (any, n_targets);  rows (n,): its rows;  packed (n_packed,), or (0,);  of `work`, rows first to first + n: z and scale are
     read, delta is overwritten.
     """
     units, n, per = work.units, rows.size, per_line(work.units.z)
@@ -79,18 +84,24 @@ def backward_pass(net: Any, T: Any, rows: Any, work: Any, packed: Any, first: in
         a = rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0)
         delta = rows_from(unit_rows(node, units.delta, units.n_samples), first, n, 0)
         if node.first_out == node.end_out:
-            output_deltas((net.slope, node.vjp), a, z, T, rows, line(work.scale, first, first + n), delta)
+            scale, pointers = line(work.scale, first, first + n), (net.slope, node.vjp)
+            output_deltas(pointers, node.n_units, a, z, T, rows, scale, delta, units.fault)
             continue
         for position in range(node.first_out, node.end_out):
             edge = net.edges[net.out_edges[position]]
+            delta_next = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
+            add = 1 if position > node.first_out else 0
+            if net.lists.sums != 0 and edge.first_present > 0:
+                i, j = listed(net, edge)
+                d, width = rows_from(delta, 0, n, per - edge.bias), whole_lines(node.n_units, per)
+                sums_of_few(net.lists.deltas, (i, j, edge.bias, add, weight_rows(edge, net.params), delta_next, width, d))
+                continue
             w = rows_from(weight_rows(edge, net.params), edge.bias, edge.n_in, 0)
             w_t = block(packed, 0, edge.n_out, 0)
             if packed.size > 0:
                 w_t = rows_from(packed_rows(edge, packed), 0, edge.n_out, per)
-            delta_next = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
-            add = 1 if position > node.first_out else 0
             back_propagate(net.panels, add, w, w_t, delta_next, node.n_units, rows_from(delta, 0, n, per))
-        hidden_deltas(node.vjp, a, z, node.n_units, delta)
+        hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
 
 
 @kernel

@@ -19,7 +19,15 @@ from bpkernel.functions.optimizers import factors
 from bpkernel.kernels.packing import pack_group
 from bpkernel.kernels.partition import block_start, group_range
 from bpkernel.kernels.passes import backward_pass, errors_of_block, forward_pass
-from bpkernel.kernels.update import add_gradient, batch_gradient, chunk_gradient, square_group, update_group
+from bpkernel.kernels.update import (
+    add_gradient,
+    batch_gradient,
+    chunk_gradient,
+    in_lists,
+    square_group,
+    update_group,
+    update_listed,
+)
 
 PREPARE, PASSES, UPDATE, GRADIENT = range(4)
 TRAINING = PREPARE, PASSES, UPDATE
@@ -126,13 +134,18 @@ def group_task(
     """UPDATE or GRADIENT of a group of rows of weights; PREPARE and UPDATE write its packed copy and its squares."""
     this, other = batch.number % 2, (batch.number + 1) % 2
     if kind != PREPARE:
-        g = row_of(work.dw, thread, 0, group_range(net, group)[1])
+        size = group_range(net, group)[1]
+        g = row_of(work.dw, thread, 0, size)
         batch_gradient(net, samples.sparse, line(order, batch.start, batch.stop), work, group, g)
         if kind == UPDATE:
             own = row_of(work.factors, this, 0, work.factors.shape[1])
-            update_group(net, step, group, work.objective[this, 0], own, g)
+            if in_lists(net, samples.sparse, group):
+                scratch = row_of(work.dw, thread, size, work.dw.shape[1] - size)
+                update_listed(net, step, group, work.objective[this, 0], own, g, scratch)
+            else:
+                update_group(net, step, group, work.objective[this, 0], own, g)
         else:
-            add_gradient(net, group, g, work.gradient)
+            add_gradient(net, samples.sparse, group, g, work.gradient)
     if kind != GRADIENT:
         if work.chunks.shape[0] == 0:
             pack_group(net, row_of(work.packed, 0, 0, work.packed.shape[1]), group)

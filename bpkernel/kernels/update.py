@@ -6,10 +6,23 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, line, row_of, rows_from
 from bpkernel.functions.optimizers import update
+from bpkernel.kernels.few_weights import PIECE, gradient_of_few, listed_in_group, step_of_few, total_of_few
 from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
 from bpkernel.kernels.partition import group_range
 from bpkernel.kernels.sparse import gradient_of_sparse
 from bpkernel.kernels.sums import gradient
+
+
+@kernel
+def in_lists(net: Any, sparse: Any, group: Any) -> bool:
+    """Whether the gradient of a group is computed over the list of its present weights.
+
+    It then has these numbers only, one after the other, at the beginning of the memory for the gradient.
+    """
+    if net.lists.sums == 0:  # for most nets this saves the look at the edge, of which a step of 2-8-1 made a dozen
+        return False
+    edge = net.edges[group.edge]
+    return edge.first_present > 0 and not (edge.source == 0 and sparse.sums != 0)
 
 
 @kernel
@@ -21,6 +34,10 @@ def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, fir
     n, per, edge = rows.size, per_line(units.z), net.edges[group.edge]
     z = rows_from(unit_rows(net.nodes[edge.source], units.z, units.n_samples), first, n, per - edge.bias)
     delta = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
+    if in_lists(net, sparse, group):
+        i, j = listed_in_group(net, group)
+        gradient_of_few(net.lists.gradient, (i, j, z, delta, line(g, 0, i.size)))
+        return
     dw, width = block(g, 0, group.last - group.first + 1, edge.row), whole_lines(edge.n_out, per)
     if edge.source == 0 and sparse.sums != 0:
         X = sparse.indptr, sparse.indices, sparse.data
@@ -57,9 +74,22 @@ def add_chunks(chunks: Any, start: int, g: Any) -> None:
 def batch_gradient(net: Any, sparse: Any, rows: Any, work: Any, group: Any, g: Any) -> None:
     """Eq. 4 for a group, over a batch of samples in the given rows; g (size of the group,): overwritten."""
     if work.chunks.shape[0] > 0:
-        add_chunks(work.chunks, group_range(net, group)[0], g)
+        size = listed_in_group(net, group)[0].size if in_lists(net, sparse, group) else g.size
+        add_chunks(work.chunks, group_range(net, group)[0], line(g, 0, size))
     else:
         group_gradient(net, sparse, rows, work.units, group, 0, g)
+    if not in_lists(net, sparse, group):
+        keep_present(net, group, g)
+
+
+@kernel
+def keep_present(net: Any, group: Any, numbers: Any) -> None:
+    """Set the numbers (size of the group,) that belong to absent weights to 0; also those that are Inf or NaN."""
+    if net.present.size > 0:
+        start, size = group_range(net, group)
+        for i in range(size):
+            if not net.present[start + i]:
+                numbers[i] = 0
 
 
 @kernel
@@ -73,12 +103,32 @@ def update_group(net: Any, step: Any, group: Any, l2: float, factors: Any, g: An
         for i in range(edge.row if edge.bias and group.first == 0 else 0, size):
             g[i] += decay * params[i]
     update(step.update, (params, g, rows_from(step.state, 0, step.state.shape[0], start), factors))
+    keep_present(net, group, params)  # momentum of a weight from before it was pruned would move it
 
 
 @kernel
-def add_gradient(net: Any, group: Any, g: Any, total: Any) -> None:
-    """Add the gradient g (size of the group,) of a group to that of all weights, total (n_params,)."""
+def update_listed(net: Any, step: Any, group: Any, l2: float, factors: Any, g: Any, scratch: Any) -> None:
+    """The same for a group whose gradient, the first numbers of g, is of its present weights; the others keep their state.
+
+    scratch (≥ (1 + n_slots) * PIECE,): overwritten.
+    """
+    edge, n_slots = net.edges[group.edge], step.state.shape[0]
+    i, j = listed_in_group(net, group)
+    params = line(net.params, edge.weights, edge.weights + (edge.bias + edge.n_in) * edge.row)
+    state, pieces = rows_from(step.state, 0, n_slots, edge.weights), block(scratch, 0, 1 + n_slots, PIECE)
+    decay, own_g = l2 if step.alpha > 0 else 0.0, line(g, 0, i.size)
+    step_of_few(net.lists.step, (step.update, i, j, edge.bias, decay, edge.row, params, own_g, state, factors, pieces))
+
+
+@kernel
+def add_gradient(net: Any, sparse: Any, group: Any, g: Any, total: Any) -> None:
+    """Add the gradient g of a group, as `batch_gradient` has written it, to that of all weights, total (n_params,)."""
     start, size = group_range(net, group)
+    if in_lists(net, sparse, group):
+        edge, (i, j) = net.edges[group.edge], listed_in_group(net, group)
+        own = line(total, edge.weights, edge.weights + (edge.bias + edge.n_in) * edge.row)
+        total_of_few(net.lists.total, (i, j, edge.row, line(g, 0, i.size), own))
+        return
     total_g = line(total, start, start + size)
     for i in range(size):
         total_g[i] += g[i]

@@ -70,9 +70,7 @@ def launch(n_threads: int, kernel: Callable[..., None], *arguments: object) -> N
     """
     thread = threading.get_ident()
     try:
-        n_running = _running[thread] = (
-            n_threads  # before the look at the others: of two launches at once, none overlooks the other
-        )
+        n_running = _running[thread] = n_threads  # first: of two launches at once, neither overlooks the other
         if n_threads > 1:
             n_running = _running[thread] = max(1, min(n_threads, available() - busy_elsewhere()))
             if numba.threading_layer() == "workqueue":  # even if one thread works through the tasks of several

@@ -14,14 +14,14 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils.validation import validate_data
 
-from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
 from bpkernel.sklearn import optimizers
-from bpkernel.sklearn.coefficients import Coefficients, ComposedOrders, Objective, layer_sizes, readable, samples
-from bpkernel.sklearn.losses import LOSSES, loss_type
+from bpkernel.sklearn.coefficients import Coefficients, ComposedOrders, Objective, readable, samples
+from bpkernel.sklearn.losses import check_targets, loss_type
+from bpkernel.sklearn.nets import Nets, known
 from bpkernel.sklearn.rules import finite, in_float32, overrides, refuse_no_weight, warn
+from bpkernel.sklearn.topology import layer_sizes
 from bpkernel.training import Epochs
 from bpkernel.validation import EITHER
 
@@ -30,38 +30,11 @@ BETWEEN_EPOCHS = ("_update_no_improvement_count",)
 LARGEST = 1e12  # of float64 targets with float32 weights: squares of much larger ones overflow here, but not in scikit-learn
 
 
-class OnKernels(BaseMultilayerPerceptron):
-    """What both estimators compute differently from scikit-learn.
+class OnKernels(Nets):
+    """What both estimators compute differently from scikit-learn."""
 
-    `coefs_` and `intercepts_` are views of `_held`, a Coefficients, until someone replaces them.
-    """
-
-    coefs_: list[np.ndarray]
-    intercepts_: list[np.ndarray]
     _no_improvement_count: int
     _objective: tuple[Objective, type[Any]] | None = None  # the function that lbfgs minimises, while it runs
-
-    def _activations(self) -> tuple[str, ...]:
-        return (*[self.activation] * (len(self.coefs_) - 1), self.out_activation_)
-
-    def _take(self) -> Coefficients | None:
-        """Make `coefs_` and `intercepts_` views of a net, unless they are already; returns None if they form no net."""
-        held, activations = self.__dict__.get("_held"), self._activations()
-        loss = LOSSES.get((self.loss, self.out_activation_))
-        if loss is None or len(self.coefs_) != self.n_layers_ - 1 or not set(activations) <= set(ACTIVATIONS):
-            return None
-        alike = held is not None and held.activations == activations and held.loss is loss.kernels
-        if alike and held is not None and held.are(self.coefs_, self.intercepts_):
-            return held
-        sizes = layer_sizes(self.coefs_, self.intercepts_)
-        if sizes is None:
-            return None
-        taken = Coefficients(sizes, activations, loss.kernels, np.result_type(*self.coefs_, *self.intercepts_))
-        taken.load(self.coefs_, self.intercepts_)
-        if self.__dict__.get("_best_coefs") is self.coefs_:  # as after early stopping
-            self._best_coefs, self._best_intercepts = taken.coefs, taken.intercepts
-        self._held, self.coefs_, self.intercepts_ = taken, taken.coefs, taken.intercepts
-        return taken
 
     # ------------------------------------------------------------------------------------------------------- outputs
 
@@ -70,8 +43,7 @@ class OnKernels(BaseMultilayerPerceptron):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         held, activations = self.__dict__.get("_held"), self._activations()
         # SciPy's products of a sparse X are faster: 3 to 9 times with 0.5 to 2 % non-zeros
-        plain = len(self.coefs_) == self.n_layers_ - 1 and set(activations) <= set(ACTIVATIONS)
-        if held is not None and plain and isinstance(X, np.ndarray):
+        if held is not None and isinstance(X, np.ndarray) and self._has_layers() and known(activations):
             network = held.network_of(self.coefs_, self.intercepts_, activations, X.dtype)
             if network is not None and network.layout.sizes[0] == X.shape[1]:
                 return network.outputs(readable(X, network.layout.dtype))
@@ -93,14 +65,20 @@ class OnKernels(BaseMultilayerPerceptron):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         checked = None if reset else self._checked(X, y)
-        return super()._validate_input(X, y, incremental, reset) if checked is None else checked
+        if checked is None:
+            checked = super()._validate_input(X, y, incremental, reset)
+            check_targets(self.loss, checked[1], checked[0].dtype)
+        return checked
 
     def _checked(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray] | None:
         """What `_validate_input` returns for ordinary X and y, or None if they are not."""
         if not (type(y) is np.ndarray and y.ndim == 1 and self._in_order(X) and len(y) == len(X)):
             return None
         targets = self._targets_in_order(y)
-        return None if targets is None else (X, targets)
+        if targets is None:
+            return None
+        check_targets(self.loss, targets, X.dtype)
+        return X, targets
 
     # -------------------------------------------------------------------------------------------------------- fitting
 
@@ -110,6 +88,8 @@ class OnKernels(BaseMultilayerPerceptron):
         goes_on = "coefs_" in before and (incremental or self.warm_start)
         undo = self._undo() if goes_on else lambda: None
         try:
+            if goes_on:
+                self._refuse_another_topology()
             if goes_on and incremental and sample_weight is None and self._fit_in_order(X, y):
                 return self
             return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
@@ -172,13 +152,13 @@ class OnKernels(BaseMultilayerPerceptron):
 
     def _fit_lbfgs(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
         """scikit-learn's call of SciPy with the objective of the kernels, in the dtype of the initial coefficients."""
-        loss = LOSSES.get((self.loss, self.out_activation_))
+        loss = self._loss_of_net()
         layer_units = scratch_and_units[-1]
-        fits = layer_sizes(self.coefs_, self.intercepts_) == tuple(layer_units)
-        if loss is not None and fits and not overrides(type(self), *NUMERICS):
+        fits = layer_sizes(self.coefs_, self.intercepts_, self._topology) == tuple(layer_units)
+        if loss is not None and fits and not overrides(type(self), OnKernels, *NUMERICS):
             refuse_no_weight(sample_weight)
             dtype = np.result_type(*self.coefs_, *self.intercepts_)
-            scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype)
+            scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype, self._topology)
             objective = Objective(
                 scratch, samples(X, y, sample_weight, scratch.network.layout), float(self.alpha), self._loss_divided(y)
             )
@@ -198,14 +178,11 @@ class OnKernels(BaseMultilayerPerceptron):
         loss, gradient = objective(packed_coef_inter)
         return to_type(loss), gradient
 
-    def _loss_divided(self, y: np.ndarray) -> int:
-        """scikit-learn's squared error is the mean over the outputs, though its gradient is that of the sum (issue 8349)."""
-        return y.shape[1] if self.loss == "squared_error" else 1
-
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
         layer_units, incremental = scratch_and_units[-2:]
         held = self._take()
-        if held is None or held.network.layout.sizes != tuple(layer_units) or not self._on_kernels(held, y, sample_weight):
+        fits = held is not None and held.network.layout.sizes == tuple(layer_units)
+        if held is None or not fits or not self._on_kernels(held, y, sample_weight):
             super()._fit_stochastic(X, y, sample_weight, *scratch_and_units)
             return
         with held.training:
@@ -218,11 +195,11 @@ class OnKernels(BaseMultilayerPerceptron):
         """Whether the kernels compute what scikit-learn would; not if a subclass overrides its methods."""
         real = isinstance(self.alpha, Real) and float(self.alpha) >= 0
         whole = self.batch_size == "auto" or isinstance(self.batch_size, Integral)
-        narrow = held.network.layout.dtype == np.float32
+        narrow = held.network.layout.dtype == np.float32 and not self._is_own()
         return (
             real
             and whole
-            and not overrides(type(self), *NUMERICS)
+            and not overrides(type(self), OnKernels, *NUMERICS)
             and not (narrow and y.dtype == np.float64 and np.abs(y).max() > LARGEST)
             and not (narrow and sample_weight is not None and not in_float32(sample_weight))
         )
@@ -237,13 +214,13 @@ class OnKernels(BaseMultilayerPerceptron):
         dtype, batch_size = held.network.layout.dtype, self._batch_size(len(y))
         seen = samples(X, y, sample_weight, held.network.layout)
         batches = optimizers.batches(self._optimizer, held, int(batch_size), float(self.alpha))
-        to_type = loss_type(
-            LOSSES[self.loss, self.out_activation_], dtype, y, sample_weight, isinstance(batch_size, np.integer)
-        )
+        loss = self._loss_of_net()
+        assert loss is not None  # there is a net
+        to_type = loss_type(loss, dtype, y, sample_weight, isinstance(batch_size, np.integer))
 
         steady = self.solver == "adam" or self.learning_rate == "constant"
         once = incremental or self.early_stopping or sample_weight is not None
-        ahead = steady and not once and not overrides(type(self), *BETWEEN_EPOCHS)
+        ahead = steady and not once and not overrides(type(self), OnKernels, *BETWEEN_EPOCHS)
         check = functools.partial(refuse_no_weight, sample_weight, batch_size=batch_size)
         private = isinstance(self.random_state, Integral)
         orders = ComposedOrders(held, len(y), self._random_state, check, shuffle=self.shuffle, private=private)

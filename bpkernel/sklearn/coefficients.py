@@ -1,7 +1,6 @@
 """The weights of a net as two lists of arrays that users read, write and replace, and what its training is given."""
 
 import functools
-import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -15,24 +14,12 @@ from bpkernel.functions.optimizers import OPTIMIZERS
 from bpkernel.kernels import operands
 from bpkernel.kernels.layout import Layout
 from bpkernel.mini_batches import MiniBatches
-from bpkernel.network import Network
+from bpkernel.network import NO_ERRORS, Inference, Network
 from bpkernel.runtime.memory import aligned_zeros
+from bpkernel.sklearn.topology import Topology, layer_sizes
 from bpkernel.validation import EITHER
 
 N_SLOTS = max(optimizer.n_slots for optimizer in OPTIMIZERS)
-
-
-def layer_sizes(coefs: Any, intercepts: Any) -> tuple[int, ...] | None:
-    """The units of every layer, inputs first, or None if these are not the float32 or float64 arrays of one net."""
-    if not (isinstance(coefs, (list, tuple)) and isinstance(intercepts, (list, tuple)) and len(coefs) == len(intercepts) > 0):
-        return None
-    for w, b in zip(coefs, intercepts, strict=True):
-        arrays = isinstance(w, np.ndarray) and isinstance(b, np.ndarray)
-        if not (arrays and w.dtype in EITHER and b.dtype in EITHER and w.ndim == 2 and b.shape == w.shape[1:] and w.size > 0):
-            return None
-    if any(w.shape[1] != w_next.shape[0] for w, w_next in itertools.pairwise(coefs)):
-        return None
-    return (len(coefs[0]), *(len(b) for b in intercepts))
 
 
 class Coefficients:
@@ -43,8 +30,10 @@ class Coefficients:
     order of `coefs + intercepts`.
     """
 
-    def __init__(self, sizes: Sequence[int], activations: Sequence[str], loss: type[Any], dtype: np.dtype):
-        self.activations, self.loss = tuple(activations), loss
+    def __init__(
+        self, sizes: Sequence[int], activations: Sequence[Any], loss: Any, dtype: np.dtype, topology: Topology | None = None
+    ):
+        self.activations, self.loss, self.topology = tuple(activations), loss, topology
         self.network = self._make(sizes, activations, dtype)
         self.coefs, self.intercepts = list(self.network.weights), list(self.network.biases)
         self._views = tuple(self.coefs), tuple(self.intercepts)
@@ -64,8 +53,14 @@ class Coefficients:
             self._lock = os.getpid(), threading.RLock()
         return self._lock[1]
 
-    def _make(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> Network:
-        return Network(sizes, [ACTIVATIONS[name] for name in activations], self.loss, dtype)
+    def _make(self, sizes: Sequence[int], activations: Sequence[Any], dtype: np.dtype) -> Network:
+        functions = [ACTIVATIONS[each] if isinstance(each, str) else each for each in activations]
+        if self.topology is None:
+            return Network(sizes, functions, self.loss, dtype)
+        network = Network(sizes, functions, self.loss, dtype, self.topology.pairs)
+        if any(mask is not None for mask in self.topology.masks):
+            network.keep_only(self.topology.masks)
+        return network
 
     @functools.cached_property
     def random_state(self) -> np.random.RandomState:
@@ -77,15 +72,16 @@ class Coefficients:
         return _same(coefs, self._views[0]) and _same(intercepts, self._views[1])
 
     def load(self, coefs: Any, intercepts: Any) -> None:
-        """Copy their values."""
+        """Copy their values; absent weights stay 0."""
         _load(self.network, coefs, intercepts)
+        self.network.clear_absent()
 
-    def network_of(self, coefs: Any, intercepts: Any, activations: tuple[str, ...], dtype: np.dtype) -> Network | None:
+    def network_of(self, coefs: Any, intercepts: Any, activations: tuple[Any, ...], dtype: np.dtype) -> Network | None:
         """The net of these arrays for inputs of a dtype, or None if they form none; the next call may return another."""
         layout = self.network.layout
         if self.are(coefs, intercepts) and activations == self.activations and dtype in (layout.dtype, np.float32):
             return self.network
-        sizes = layer_sizes(coefs, intercepts)
+        sizes = layer_sizes(coefs, intercepts, self.topology)
         if sizes is None:
             return None
         dtype = np.result_type(dtype, *coefs, *intercepts)
@@ -150,6 +146,17 @@ def samples(X: Any, T: np.ndarray, s: np.ndarray | None, layout: Layout) -> oper
     if hasattr(X, "tocsr"):
         return operands.sparse_samples(X.tocsr(), T, s, layout)
     return operands.samples(readable(X, layout.dtype), T, s)
+
+
+def outputs(network: Network, X: Any) -> np.ndarray:
+    """y (n_samples, n_outputs) for inputs X, dense or sparse."""
+    layout = network.layout
+    if not hasattr(X, "tocsr"):
+        return network.outputs(readable(X, layout.dtype))
+    y = np.empty((X.shape[0], layout.sizes[-1]), layout.dtype)
+    given = operands.sparse_samples(X.tocsr(), y, np.empty(0, layout.dtype), layout)  # y takes the place of targets
+    Inference(network, len(y)).run(given, y, NO_ERRORS)
+    return y
 
 
 class ComposedOrders:

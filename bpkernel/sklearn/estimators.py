@@ -1,7 +1,7 @@
 """The estimators: scikit-learn's MLPClassifier and MLPRegressor on the kernels, and conversions to other kinds of nets."""
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier as OriginalClassifier
@@ -10,16 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from bpkernel.mlp import MLP
 from bpkernel.sklearn.base import OnKernels
-from bpkernel.sklearn.coefficients import layer_sizes
-from bpkernel.sklearn.losses import LOSSES
+from bpkernel.sklearn.nets import own_values
+from bpkernel.sklearn.parameters import CONSTRAINTS, LOSS_CONSTRAINTS, OWN, documentation, init_with_signature
 from bpkernel.sklearn.rules import finite
+from bpkernel.sklearn.topology import layer_sizes
 from bpkernel.validation import EITHER
-
-
-def _doc(original: type[Any]) -> str:
-    """scikit-learn's docstring of the estimator, with a heading."""
-    words = (original.__doc__ or "").replace("from sklearn.neural_network import", "from bpkernel import")
-    return f"{original.__name__}, faster; everything else is as in scikit-learn, whose documentation follows.\n\n    {words}"
 
 
 class Estimator(OnKernels):
@@ -27,10 +22,14 @@ class Estimator(OnKernels):
 
     _original: type[Any]
 
+    def __init__(self, *args: Any, connections: Any = None, masks: Any = None, init: Any = None, **named: Any):
+        super().__init__(*args, **named)
+        self.connections, self.masks, self.init = connections, masks, init
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("_held", None)  # compiled code, and the numbers that the lists hold too
-        return state
+        return {name: value for name, value in state.items() if value is not None or name not in OWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -48,9 +47,19 @@ class Estimator(OnKernels):
     def to_sklearn(self) -> Any:
         """scikit-learn's own estimator in the same state; the two share nothing.
 
-        For tools that check the class of an estimator, such as converters to ONNX.
+        For tools that check the class of an estimator, such as converters to ONNX.  Raises ValueError if this estimator has
+        connections, masks, activations, a loss or an `init` that scikit-learn does not have.
         """
-        return _in_state_of(self._original, self)
+        own = own_values(self)
+        if own:
+            raise ValueError(
+                f"scikit-learn's {self._original.__name__} has no such net or parameter: {', '.join(own)}; "
+                "to_mlp() converts all fitted estimators"
+            )
+        new = _in_state_of(self._original, self)
+        for name in OWN:
+            new.__dict__.pop(name, None)
+        return new
 
     @classmethod
     def from_sklearn(cls, estimator: Any) -> Any:
@@ -73,19 +82,24 @@ class Estimator(OnKernels):
         and activations do not form a net.
         """
         check_is_fitted(self)
-        sizes, loss = layer_sizes(self.coefs_, self.intercepts_), LOSSES.get((self.loss, self.out_activation_))
+        sizes, loss = layer_sizes(self.coefs_, self.intercepts_, self._topology), self._loss_of_net()
         if sizes is None or loss is None:
             raise ValueError("coefs_, intercepts_ and out_activation_ do not form a net that an MLP can represent")
-        dtype = np.result_type(*self.coefs_, *self.intercepts_)
-        net = MLP(sizes, self.activation, self.out_activation_, loss.in_mlp, dtype, random_state=0)
+        dtype, pairs = np.result_type(*self.coefs_, *self.intercepts_), self.connections_
+        kept = () if self._topology is None else zip(pairs, self._topology.masks, strict=True)
+        masks = {pair: mask for pair, mask in kept if mask is not None}
+        made_of: tuple[Any, ...] = sizes, self.activation, self.out_activation_, loss.in_mlp, dtype, 0
+        net = MLP(*made_of, connections=pairs, masks=masks)
         for mine, other in zip((*net.weights, *net.biases), (*self.coefs_, *self.intercepts_), strict=True):
             mine[...] = other
         return net
 
 
 class MLPClassifier(Estimator, OriginalClassifier):
-    __doc__ = _doc(OriginalClassifier)
+    __doc__ = documentation(OriginalClassifier)
+    __init__ = init_with_signature(OriginalClassifier, Estimator.__init__)
     _original = OriginalClassifier
+    _parameter_constraints: ClassVar[dict[str, Any]] = {**OriginalClassifier._parameter_constraints, **CONSTRAINTS}
 
     def _targets_in_order(self, y: np.ndarray) -> np.ndarray | None:
         """Rows of bool from classes y (n_samples,), as the label binarizer returns them; None if it might refuse them."""
@@ -112,8 +126,14 @@ class MLPClassifier(Estimator, OriginalClassifier):
 
 
 class MLPRegressor(Estimator, OriginalRegressor):
-    __doc__ = _doc(OriginalRegressor)
+    __doc__ = documentation(OriginalRegressor)
+    __init__ = init_with_signature(OriginalRegressor, Estimator.__init__)
     _original = OriginalRegressor
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **OriginalRegressor._parameter_constraints,
+        **CONSTRAINTS,
+        "loss": LOSS_CONSTRAINTS,
+    }
 
     def _targets_in_order(self, y: np.ndarray) -> np.ndarray | None:
         """The targets y (n_samples,), or None if scikit-learn might refuse them."""

@@ -14,9 +14,9 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn_explicit(message, category, str(private.__file__), 1, private.__name__, registry)
 
 
-def overrides(kind: type[Any], *names: str) -> bool:
-    """Whether a class overrides one of these methods of scikit-learn's."""
-    return any(getattr(kind, name) is not getattr(private.BaseMultilayerPerceptron, name) for name in names)
+def overrides(kind: type[Any], base: type[Any], *names: str) -> bool:
+    """Whether a class overrides one of these methods of a base class."""
+    return any(getattr(kind, name) is not getattr(base, name) for name in names)
 
 
 def in_float32(values: np.ndarray) -> bool:

@@ -19,6 +19,7 @@ USES = """
             net.fit(X, T, epochs=1, validation_data=(X, T))
             net.predict(X)
             net.backprop(X, T)
+            net.as_njit()(X[0], np.empty(70))
     X = X * (X > 0.7)
     for sizes in ((1, 1), (70, 3, 20, 100, 1), (70, 40, 33, 2)):
         net = bp.MLP(sizes, output_activation="softmax" if sizes[-1] == 2 else "identity")

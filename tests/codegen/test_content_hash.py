@@ -117,7 +117,8 @@ PROGRAM = """
     from bpkernel.codegen.content_hash import digest, with_digest
     from bpkernel.functions import activations, elementary, losses, optimizers
     from bpkernel.kernels import sums
-    functions = [cell.f, activations.Tanh.g, losses.Poisson.error, optimizers.Adam.update, *sums.PANELS_OF_SUMS.values()]
+    functions = [cell.f, activations.Tanh.forward, losses.Poisson.sample_error, optimizers.Adam.update]
+    functions += [*sums.PANELS_OF_SUMS.values(), activations.BY_NAME["gelu"].vjp, losses.BY_NAME["huber"].sample_error]
     print(*[digest(function) for function in functions], with_digest(cell.f).__qualname__)
 """
 CELL = """
@@ -138,7 +139,7 @@ def test_the_same_source_has_the_same_digest_in_another_process(tmp_path, run_py
     (tmp_path / "cell.py").write_text(CELL)
     found = [run_python(PROGRAM, str(tmp_path), PYTHONHASHSEED=seed).stdout.split() for seed in ("1", "2")]
     assert found[0] == found[1]
-    assert len(set(found[0])) == len(found[0]) > 8
+    assert len(set(found[0])) == len(found[0]) > 6
 
 
 def test_a_function_with_its_digest_in_its_name_does_the_same():

@@ -28,7 +28,7 @@ PROGRAM = """
     from bpkernel.codegen.pointers import COMPILED
     from bpkernel.codegen.precision import Precision
     from bpkernel.functions import losses
-    losses.pointer_to_error(losses.SquaredError.error, Precision.of("float64"))
+    losses.pointer_to_error(losses.SquaredError.sample_error, Precision.of("float64"))
     [dispatcher] = COMPILED
     print(1.0, sum(dispatcher.stats.cache_hits.values()))
 """
@@ -37,7 +37,7 @@ PROGRAM = """
 def test_compiled_kernels_are_kept_and_found_again(tmp_path):
     first = run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path))
     assert first.stdout.split() == ["1.0", "0"], first.stderr
-    assert list(tmp_path.glob("*/losses.SquaredError.error*.nbc"))
+    assert list(tmp_path.glob("*/losses.SquaredError.sample_error*.nbc"))
     assert run(PROGRAM, BPKERNEL_CACHE_DIR=str(tmp_path)).stdout.split() == ["1.0", "1"]
 
 
@@ -256,11 +256,11 @@ def test_kernels_of_old_sources_are_deleted(tmp_path):
     shutil.copytree(disk_cache.PACKAGE, tmp_path / "bpkernel")
     variables = {"PYTHONPATH": str(tmp_path), "BPKERNEL_CACHE_DIR": str(tmp_path / "cache")}
     run(PROGRAM, tmp_path, **variables)
-    [before] = tmp_path.glob("cache/*/losses.SquaredError.error*.nbc")
+    [before] = tmp_path.glob("cache/*/losses.SquaredError.sample_error*.nbc")
     losses = tmp_path / "bpkernel" / "functions" / "losses.py"
     losses.write_text("# moves every function down a line\n" + losses.read_text())
     assert run(PROGRAM, tmp_path, **variables).stdout.split() == ["1.0", "0"]
-    [after] = tmp_path.glob("cache/*/losses.SquaredError.error*.nbc")
+    [after] = tmp_path.glob("cache/*/losses.SquaredError.sample_error*.nbc")
     assert after != before
     assert run(PROGRAM, tmp_path, **variables).stdout.split() == ["1.0", "1"]
 

@@ -10,6 +10,7 @@ from bpkernel.codegen import views
 from bpkernel.codegen.jit import kernel
 
 DTYPES = ["float32", "float64"]
+FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 
 
 @kernel(entry=True)
@@ -103,3 +104,34 @@ def test_a_view_has_no_reference_count():
 def test_the_types_of_views():
     assert (views.vector(types.float32).ndim, views.vector(types.float32).layout) == (1, "C")
     assert (views.matrix(types.float64).ndim, views.matrix(types.float64).layout) == (2, "A")
+
+
+@kernel(entry=True)
+def copy_at(address, line, stride, strided):
+    if line.itemsize == 4:
+        copy(views.array_at(address, line.size, FLOAT32), line)
+        copy(views.strided_at(address, strided.size, stride, FLOAT32), strided)
+    else:
+        copy(views.array_at(address, line.size, FLOAT64), line)
+        copy(views.strided_at(address, strided.size, stride, FLOAT64), strided)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_at_an_address_hold_the_numbers_of_slices(dtype):
+    buffer = np.arange(40, dtype=dtype)
+    line, strided = np.zeros(7, dtype), np.zeros(5, dtype)
+    copy_at(buffer[30:].ctypes.data, line, -3 * buffer.itemsize, strided)
+    np.testing.assert_array_equal(line, buffer[30:37])
+    np.testing.assert_array_equal(strided, buffer[30:15:-3])
+
+
+RECORD = np.dtype([("a", np.int8), ("b", np.float64)], align=True)
+
+
+@kernel(entry=True)
+def second_b(address):
+    return views.array_at(address, 2, RECORD)[1].b
+
+
+def test_records_at_an_address():
+    assert second_b(np.array([(1, 2.5), (3, 4.5)], RECORD).ctypes.data) == 4.5

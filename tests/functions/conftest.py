@@ -1,5 +1,6 @@
 """Functions of Python that call a compiled activation."""
 
+import numpy as np
 import pytest
 
 from bpkernel.codegen.jit import kernel
@@ -9,13 +10,13 @@ from bpkernel.functions import activations
 
 
 @kernel(entry=True)
-def run_g(pointer, z, row, first, n):
-    activations.g(pointer, (flat(z), row, first, n))
+def run_g(pointer, z, row, first, n, fault):
+    activations.forward(pointer, (flat(z), row, first, n), fault)
 
 
 @kernel(entry=True)
-def run_vjp(pointer, a, z, d, row, first, n):
-    activations.vjp(pointer, (flat(a), flat(z), flat(d), row, first, n))
+def run_vjp(pointer, a, z, d, row, first, n, fault):
+    activations.vjp(pointer, (flat(a), flat(z), flat(d), row, first, n), fault)
 
 
 def _rows(array):
@@ -24,16 +25,17 @@ def _rows(array):
 
 
 def _g(name, a, first=0, n=None):
-    pointer = activations.pointer_to_g(activations.BY_NAME[name].g, Precision.of(a.dtype))
+    pointer = activations.pointer_to_forward(activations.BY_NAME[name].forward, Precision.of(a.dtype))
     z = _rows(a)
-    run_g(pointer, z, z.shape[1], first, z.shape[1] if n is None else n)
+    run_g(pointer, z, z.shape[1], first, z.shape[1] if n is None else n, np.zeros(1, np.int64))
     return z.reshape(a.shape)
 
 
 def _vjp(name, a, z, d, first=0, n=None):
     pointer = activations.pointer_to_vjp(activations.BY_NAME[name].vjp, Precision.of(z.dtype))
     result = _rows(d)
-    run_vjp(pointer, _rows(a), _rows(z), result, result.shape[1], first, result.shape[1] if n is None else n)
+    n = result.shape[1] if n is None else n
+    run_vjp(pointer, _rows(a), _rows(z), result, result.shape[1], first, n, np.zeros(1, np.int64))
     return result.reshape(d.shape)
 
 

@@ -1,5 +1,7 @@
 """The activations and their derivatives, at the edges too: saturation, NaN, numbers between the rows."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,20 @@ def test_derivatives_agree_with_central_differences(name, g, vjp):
 
 
 def test_names_are_those_of_the_table():
-    assert {activation.name: activation for activation in activations.ACTIVATIONS} == activations.BY_NAME
-    assert not any(activation.needs_a for activation in activations.ACTIVATIONS)
-    assert set(activations.HIDDEN) < set(activations.BY_NAME)
+    assert [type(activation) for activation in activations.BY_NAME.values()] == list(activations.ACTIVATIONS)
+    assert [name for name, activation in activations.BY_NAME.items() if activation.name != name] == []
+    assert set(get_args(activations.HiddenActivation)) == set(activations.HIDDEN) < set(activations.BY_NAME)
+    assert set(get_args(activations.OutputActivation)) == set(activations.BY_NAME)
+
+
+def test_the_derivative_of_gelu_is_precise_near_0(g, vjp):
+    """There it is computed in another form: 1/2 + 2 a φ(0), but for a³."""
+    for dtype in DTYPES:
+        a = np.array([0, 1e-12, -9e-10, 9e-7, 1.1e-6, -1e-5], dtype)
+        exact = 0.5 + a.astype(float) * np.sqrt(2 / np.pi)
+        found = vjp("gelu", a, g("gelu", a), np.ones_like(a))
+        np.testing.assert_allclose(found, exact, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_only_functions_whose_derivative_needs_it_keep_a():
+    assert {name for name, g in activations.BY_NAME.items() if g.needs_a} == {"silu", "gelu", "hard_silu"}

@@ -15,6 +15,7 @@ from numba.core.caching import NullCache
 from bpkernel.codegen import views
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import ROWS, VECTOR, VECTORS, WIDTHS
+from bpkernel.functions import elementary, error_function, logarithm
 from bpkernel.functions.optimizers import OPTIMIZERS
 from bpkernel.kernels import sums
 
@@ -109,25 +110,64 @@ def test_the_hot_loops_of_few_samples_are_whole_vectors_without_spills(add, dtyp
 
 @wide
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_loops_of_the_optimizers_are_vectorised(optimizer, dtype):
-    """In registers of any width, which is the compiler's choice: it makes 256 bits of 512 for some processors."""
-    real = numba.from_dtype(np.dtype(dtype))
-    vector = views.vector(real)
-    asm = assembly(optimizer.update, (vector, vector, views.matrix(real), views.vector(numba.float64)))
+@pytest.mark.parametrize(("vectors", "add"), sums.PANELS_OF_ROWS)
+def test_the_hot_loops_of_single_rows_are_whole_vectors_without_spills(vectors, add, dtype):
+    found = 0
+    for loop, fma in products(sums.PANELS_OF_ROWS[vectors, add], 1, dtype):
+        found += len(fma) % vectors == 0
+        check(loop, fma, dtype)
+    assert found >= 1
+
+
+def packed_loops(asm, dtype):
+    """The number of loops that compute with whole vectors.  No loop may call a function.
+
+    Other loops are for what a whole vector leaves over, and for arrays that overlap.  The compiler chooses the width of the
+    registers: it makes 256 bits of 512 for some processors.
+    """
     packed = 0
     for loop in loops(asm):
         arithmetic = [line.split()[0] for line in loop if re.match(r"v(add|sub|mul|div|sqrt|fn?m(add|sub))", line)]
         assert not [line for line in loop if line.startswith("call")]
         packed += bool(arithmetic) and all(name.endswith("pd" if dtype == "float64" else "ps") for name in arithmetic)
-    assert packed >= 1  # the others are for what a whole vector leaves over, and for arrays that overlap
+    return packed
+
+
+@wide
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_loops_of_the_optimizers_are_vectorised(optimizer, dtype):
+    real = numba.from_dtype(np.dtype(dtype))
+    vector = views.vector(real)
+    asm = assembly(optimizer.update, (vector, vector, views.matrix(real), views.vector(numba.float64)))
+    assert packed_loops(asm, dtype) >= 1
+
+
+ELEMENTARY = [
+    *(elementary.exp, elementary.expm1, elementary.tanh, elementary.logistic),
+    *(logarithm.log, logarithm.log1p, logarithm.softplus),
+    *(error_function.erf, error_function.normal_cdf),
+]
+
+
+@wide
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", ELEMENTARY)
+def test_a_loop_of_an_elementary_function_is_vectorised(function, dtype):
+    def g(z):
+        for j in range(z.size):
+            z[j] = function(z[j])
+
+    asm = assembly(g, (views.vector(numba.from_dtype(np.dtype(dtype))),))
+    assert packed_loops(asm, dtype) >= 1
 
 
 @wide
 @pytest.mark.parametrize("cpu", ["haswell", "sapphirerapids", "znver4"])
 def test_the_assembly_is_as_good_for_another_processor(cpu):
     """The tests above, with this machine's instructions and the compiler's tuning for another."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "hot_loops or optimizers"]
+    selected = "hot_loops or optimizers or elementary"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", selected]
     environment = {**os.environ, "NUMBA_CPU_NAME": cpu}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout

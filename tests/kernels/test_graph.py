@@ -10,14 +10,13 @@ import scipy.sparse
 import bpkernel as bp
 from bpkernel import reference
 from bpkernel.derivatives import Gradient
+from bpkernel.error_bounds import G_PRIME_TERMS, SLOPE_TERMS
 from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
-from bpkernel.functions.elementary import logistic
 from bpkernel.functions.losses import BY_NAME as LOSSES
-from bpkernel.gradient_check import FUNCTION, G_PRIME_TERMS, SLOPE_TERMS
+from bpkernel.gradient_check import FUNCTION
 from bpkernel.kernels import operands, partition
 from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
-from bpkernel.runtime.threads import launch
 
 DTYPES = ["float32", "float64"]
 N_SAMPLES = [1, 5, 8, 40, 200]
@@ -29,36 +28,6 @@ OUTPUTS = [  # of the last node: its activation and the loss
     ("softmax", "squared_error"),
     ("exp", "poisson"),
 ]
-
-
-class SiLU:
-    """g(a) = a σ(a), whose derivative is of a: it cannot be computed from z."""
-
-    name = "silu"
-    values = "real"
-    hidden = True
-    needs_a = True
-
-    @staticmethod
-    def g(z, row, first, n):
-        for j in range(z.size):
-            z[j] *= logistic(z[j])
-
-    @staticmethod
-    def vjp(a, z, d, row, first, n):
-        one = z.dtype.type(1)
-        for j in range(z.size):
-            s = logistic(a[j])
-            d[j] *= s * (one + a[j] * (one - s))
-
-
-SLOPES = {**G_PRIME_TERMS, "silu": lambda z: 2 + 2 * abs(z)}  # |terms| of g'(a)
-
-
-@pytest.fixture(autouse=True)
-def silu_of_the_reference(monkeypatch):
-    s = reference.logistic
-    monkeypatch.setitem(reference.ELEMENTWISE, "silu", (lambda a: a * s(a), lambda a, z: s(a) * (1 + a * (1 - s(a)))))
 
 
 def all_pairs(n_nodes):
@@ -103,7 +72,7 @@ class Problem:
         outputs = [pair for pair in OUTPUTS if softmax or pair[0] != "softmax"]
         last, self.loss = outputs[list(GRAPHS).index(graph) % len(outputs)]
         self.g.append(last)
-        activations = [SiLU if name == "silu" else ACTIVATIONS[name] for name in self.g[1:]]
+        activations = [ACTIVATIONS[name] for name in self.g[1:]]
         self.network = Network(self.sizes, activations, LOSSES[self.loss], np.dtype(dtype), pairs)
         self.layout = self.network.layout
         for w in self.network.weights:
@@ -194,7 +163,7 @@ class Problem:
         settings, state = optimizer.settings(self.layout.dtype), optimizer.bind(self.layout)
         step = operands.step(type(optimizer), settings, *state, self.layout, alpha=alpha)
         batches, total = MiniBatches(self.network, step, batch_size), np.zeros((n_epochs, 3))
-        launch(*batches.call(self.samples, np.tile(np.arange(len(self.X)), (n_epochs, 1)), total))
+        batches.run(self.samples, np.tile(np.arange(len(self.X)), (n_epochs, 1)), total)
         return total
 
 
@@ -238,14 +207,14 @@ def check(problem, run):
     expected = [reference.output_deltas(g, loss, a[last][n].tolist(), z[last][n].tolist(), T[n].tolist()) for n in samples]
     d = SLOPE_TERMS[loss](z[last], T)
     d = d + (abs(z[last]) * d).sum(axis=1, keepdims=True) if g == "softmax" else d
-    terms = abs(z[last]) + abs(T) if canonical else SLOPES[g](z[last]) * d
+    terms = abs(z[last]) + abs(T) if canonical else G_PRIME_TERMS[g](z[last]) * d
     within(delta[last], s * expected, s * terms, problem.sizes[last] + FUNCTION, eps)
     for node in range(last - 1, 0, -1):
         length = sum(problem.sizes[target] + 1 for source, target, _ in edges if source == node) + FUNCTION
         sums = [problem.sums_of_deltas(edges, node, of(delta, n)) for n in samples]
         expected = [reference.times_slope(problem.g[node], a[node][n].tolist(), z[node][n].tolist(), sums[n]) for n in samples]
         sums = np.array([problem.sums_of_deltas(size, node, of([abs(block) for block in delta], n)) for n in samples])
-        if within(delta[node], expected, SLOPES[problem.g[node]](z[node]) * sums, length, eps):
+        if within(delta[node], expected, G_PRIME_TERMS[problem.g[node]](z[node]) * sums, length, eps):
             alive.add(("delta", node))
 
     weights, biases = problem.layout.weights(flat), problem.layout.biases(flat)

@@ -32,8 +32,8 @@ def run_back_propagate(panels, add, w_next, w_next_t, delta_next, n_out, delta):
 
 
 @kernel(entry=True)
-def run_hidden_deltas(pointer, a, z, n_out, delta):
-    sums.hidden_deltas(pointer, view(a), view(z), n_out, view(delta))
+def run_hidden_deltas(pointer, a, z, n_out, delta, fault):
+    sums.hidden_deltas(pointer, view(a), view(z), n_out, view(delta), fault)
 
 
 @kernel(entry=True)
@@ -122,7 +122,7 @@ def check_sums(rng, n_samples, n_in, n_out, dtype):
             whole = np.ascontiguousarray(units.array), np.ascontiguousarray(back.array)
             for times in range(1 + add):
                 run_back_propagate(panels, times, w.array[1:], w_t, delta.array, n_in, whole[1])
-            run_hidden_deltas(pointer, whole[0], whole[0], n_in, whole[1])
+            run_hidden_deltas(pointer, whole[0], whole[0], n_in, whole[1], np.zeros(1, np.int64))
             found, times = whole[1][:, lead : lead + n_in], 1 + add
             np.testing.assert_array_equal(found, found if in_order is None else in_order)
             in_order = found

@@ -17,7 +17,7 @@ from estimator_pairs import CLASSIFIER, DIABETES, DIGITS, IRIS
 from sklearn.exceptions import ConvergenceWarning
 
 import bpkernel as bp
-from bpkernel import training
+from bpkernel import mini_batches, training
 from bpkernel.kernels import partition
 from bpkernel.runtime import threads
 from bpkernel.sklearn import base, coefficients
@@ -77,7 +77,7 @@ def test_interrupted_among_epochs_that_were_run_ahead_the_net_is_as_old_as_its_c
 
     owner, name = {
         "while drawing": (coefficients, "permutation"),
-        "after the call": (training, "launch"),
+        "after the call": (mini_batches, "launch"),
         "between epochs": (bp.MLPClassifier, "_update_no_improvement_count"),
     }[when]
     estimator = bp.MLPClassifier(**{**parameters, "max_iter": 10**4})
@@ -113,8 +113,8 @@ def test_several_threads_train_one_net_without_end_or_hang():
 
 def test_training_that_goes_on_looks_anew_at_how_many_threads_there_are(monkeypatch):
     """In either direction, and what was prepared is kept where nothing has changed."""
-    launched, launch = set(), training.launch
-    monkeypatch.setattr(training, "launch", lambda n_threads, *a: launched.add(n_threads) or launch(n_threads, *a))
+    launched, launch = set(), mini_batches.launch
+    monkeypatch.setattr(mini_batches, "launch", lambda n_threads, *a: launched.add(n_threads) or launch(n_threads, *a))
     estimator = bp.MLPClassifier(hidden_layer_sizes=(200, 100), random_state=0)
     kept = []
     threads.available()  # as `partition.available` would, it starts the threading layer

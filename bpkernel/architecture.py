@@ -1,0 +1,298 @@
+"""What a net is made of, apart from its weights: checked, and as the text of model files."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bpkernel import validation
+from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
+from bpkernel.functions.activations import HIDDEN
+from bpkernel.functions.custom import Activation, Loss
+from bpkernel.functions.joint_losses import Quantile
+from bpkernel.functions.losses import BY_NAME as LOSSES
+from bpkernel.functions.losses import outputs_for
+from bpkernel.functions.settings import settings_of
+from bpkernel.kernels.layout import chain
+
+MOST_WEIGHTS = 10**12
+FINGERPRINT = (-3.0, -1.0, -0.3, 0.2, 1.0, 2.5)  # where files record the values of users' functions
+TARGET = 0.75  # for the errors of users' losses there
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The layers of a net, their functions, and which layers are connected.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Units of every layer, inputs first.
+    hidden : tuple
+        The activation of every hidden layer.
+    output, loss : Any
+        The activation of the outputs, and the loss.
+    dtype : numpy.dtype
+    pairs : tuple of (int, int)
+        (source, target) of every connection, by target, then source.
+    """
+
+    sizes: tuple[int, ...]
+    hidden: tuple[Any, ...]
+    output: Any
+    loss: Any
+    dtype: np.dtype
+    pairs: Pairs
+
+    @classmethod
+    def of(cls, sizes: Any, hidden: Any, output: Any, loss: Any, dtype: Any, pairs: Any) -> "Architecture":
+        """The architecture of the arguments of `MLP`; raises ValueError or TypeError if one is wrong."""
+        sizes = layer_sizes(sizes)
+        hidden, output = hidden_activations(hidden, sizes), activation("output_activation", output, ACTIVATIONS)
+        loss = loss_for(loss, output)
+        loss.n_targets(sizes[-1])
+        pairs, dtype = connections(pairs, sizes), validation.float_dtype(dtype)
+        for function in (*hidden, output, loss):
+            settings_in(function, dtype)
+        if output.name == "mean_variance" and sizes[-1] % 2:
+            raise ValueError(
+                "output_activation 'mean_variance' needs two outputs for each target, the mean and the variance; "
+                f"got {sizes[-1]}"
+            )
+        if sum((1 + sizes[source]) * sizes[target] for source, target in pairs) > MOST_WEIGHTS:
+            raise ValueError(
+                f"layer_sizes {sizes} give more than {MOST_WEIGHTS:.0e} weights, which do not fit in memory: use smaller layers"
+            )
+        return cls(sizes, hidden, output, loss, dtype, pairs)
+
+    @property
+    def activations(self) -> tuple[Any, ...]:
+        """The activation of every layer but the inputs."""
+        return (*self.hidden, self.output)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each layer is connected to the next one only."""
+        return self.pairs == chain(len(self.sizes))
+
+    def parameters(self) -> dict[str, Any]:
+        """The arguments of `MLP` that give this architecture."""
+        return {
+            "layer_sizes": self.sizes,
+            "activation": tuple(map(short, self.hidden)),
+            "output_activation": short(self.output),
+            "loss": short(self.loss),
+            "dtype": self.dtype.name,
+            **({} if self.is_chain else {"connections": self.pairs}),
+        }
+
+    def description(self) -> dict[str, Any]:
+        """The architecture as JSON can hold it: names in place of functions, and values that identify those of users."""
+        parameters = self.parameters()
+        return {
+            **parameters,
+            "activation": [_describe(function) for function in self.hidden],
+            "output_activation": _describe(self.output),
+            "loss": _describe(self.loss),
+        }
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], functions: Sequence[Any]) -> "Architecture":
+        """The architecture of a `description`, with the functions of users that it names."""
+        known, found = dict(description), {}
+        for argument, built_in in (("output_activation", ACTIVATIONS), ("loss", LOSSES)):
+            found[argument] = _function(known.pop(argument), built_in, functions)
+        hidden = [_function(function, ACTIVATIONS, functions) for function in known.pop("activation")]
+        sizes, dtype, pairs = known.pop("layer_sizes"), known.pop("dtype"), known.pop("connections", None)
+        if known:
+            raise ValueError(f"it says {', '.join(known)}, which this version of bpkernel does not know")
+        return cls.of(sizes, hidden, found["output_activation"], found["loss"], dtype, pairs)
+
+
+def settings_in(function: Any, dtype: np.dtype) -> None:
+    """Raise ValueError if a setting of a function is out of the range of a dtype."""
+    for name, value in settings_of(function).items():
+        with np.errstate(over="ignore", under="ignore"):
+            numbers = np.asarray(value, np.float64)
+            rounded = numbers.astype(dtype)
+        if not (np.isfinite(rounded).all() and ((rounded == 0) == (numbers == 0)).all()):
+            raise ValueError(f"{name} of {function!r} is {rounded} in the net's {dtype}; use another, or float64")
+
+
+def short(function: Any) -> Any:
+    """The name of a built-in function with its default settings, otherwise the function itself."""
+    built_in = ACTIVATIONS.get(function.name) or LOSSES.get(function.name)
+    default = type(built_in) is type(function) and settings_of(built_in) == settings_of(function)
+    return function.name if default else function
+
+
+def layer_sizes(value: Any) -> tuple[int, ...]:
+    """The number of units of every layer, inputs first."""
+    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)) or np.ndim(value) == 0:
+        raise TypeError(f"layer_sizes must be a sequence of integers, such as (64, 100, 10); got {value!r}")
+    sizes = tuple(validation.count("every entry of layer_sizes", size) for size in value)
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes must hold at least the inputs and the outputs, such as (8, 3); got {sizes}")
+    return sizes
+
+
+def connections(value: Any, sizes: tuple[int, ...]) -> Pairs:
+    """The (source, target) of every connection, by target, then source.
+
+    None: each layer leads to the next; "all": to all later ones.
+    """
+    n_layers = len(sizes)
+    if value is None:
+        return chain(n_layers)
+    if isinstance(value, str):
+        if value != "all":
+            raise ValueError(
+                f'connections must be None, "all" or pairs of layers, such as [(0, 1), (0, 2), (1, 2)]; got {value!r}'
+            )
+        return tuple((source, target) for target in range(1, n_layers) for source in range(target))
+    try:
+        pairs = [(source, target) for source, target in value]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f'connections must be None, "all" or pairs of layers, such as [(0, 1), (0, 2), (1, 2)]; got {value!r}'
+        ) from None
+    last = n_layers - 1
+    for pair in pairs:
+        for layer in pair:
+            if isinstance(layer, (bool, np.bool_)) or not isinstance(layer, (int, np.integer)):
+                raise TypeError(f"connections must be pairs of layers, integers from 0 (the inputs) to {last}; got {pair!r}")
+            if not 0 <= layer <= last:
+                raise ValueError(
+                    f"connections: {pair} names layer {layer}; the layers are 0 (the inputs) to {last} (the outputs)"
+                )
+        if pair[0] >= pair[1]:
+            raise ValueError(f"connections: {pair} does not lead to a later layer; every pair must be (earlier, later)")
+    found = sorted({(int(source), int(target)) for source, target in pairs}, key=lambda pair: pair[::-1])
+    if len(found) < len(pairs):
+        repeated = next(pair for pair in pairs if pairs.count(pair) > 1)
+        raise ValueError(f"connections: {repeated} is there twice")
+    sources, targets = ({pair[end] for pair in found} for end in (0, 1))
+    for layer in range(1, n_layers):
+        if layer not in targets:
+            raise ValueError(f"connections: no pair leads to layer {layer}; every layer but the inputs needs one")
+    for layer in range(last):
+        if layer not in sources:
+            raise ValueError(f"connections: no pair leads from layer {layer}; every layer but the outputs needs one")
+    return tuple(found)
+
+
+def masks_of(value: Any, pairs: Pairs, sizes: tuple[int, ...]) -> dict[tuple[int, int], np.ndarray]:
+    """Bool arrays (n_from, n_to) by the pairs of their connections; True where there is a weight."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"masks must be a dictionary of bool arrays by connection, such as {{(0, 1): array}}; got {value!r}")
+    found = {}
+    for pair, mask in value.items():
+        if pair not in pairs:
+            raise ValueError(f"masks: {pair!r} is not a connection of the net; these are {', '.join(map(str, pairs))}")
+        array, shape = np.asarray(mask), (sizes[pair[0]], sizes[pair[1]])
+        if array.dtype != bool:
+            raise TypeError(f"masks[{pair}] must be an array of bool, True where there is a weight; got dtype {array.dtype}")
+        if array.shape != shape:
+            raise ValueError(
+                f"masks[{pair}] must have shape {shape}, the units of layers {pair[0]} and {pair[1]}; got {array.shape}"
+            )
+        found[pair] = array
+    return found
+
+
+def hidden_activations(value: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
+    """The activation of every hidden layer, from one for all or one for each."""
+    n_hidden = len(sizes) - 2
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        if len(value) != n_hidden:
+            raise ValueError(
+                f"activation must be one name, or one name for each hidden layer ({n_hidden} for layer_sizes {sizes}); "
+                f"got {len(value)} names"
+            )
+        return tuple(activation("activation", each, HIDDEN) for each in value)
+    return (activation("activation", value, HIDDEN),) * n_hidden
+
+
+def activation(name: str, value: Any, allowed: Any) -> Any:
+    """The activation of a name, or the activation itself."""
+    if isinstance(value, str):
+        return ACTIVATIONS[validation.one_of(name, value, allowed)]
+    own = isinstance(value, Activation) or (type(value) in {type(built_in) for built_in in ACTIVATIONS.values()})
+    if not own:
+        hint = "; make an activation of a function with bp.Activation(g=..., g_prime=..., name=...)" if callable(value) else ""
+        raise TypeError(f"{name} must be a name, one of {', '.join(allowed)}, or a bp.Activation; got {value!r}{hint}")
+    if not isinstance(value, Activation):
+        validation.one_of(name, value.name, allowed)
+    return value
+
+
+def loss_for(value: Any, output: Any) -> Any:
+    """The loss of a name, or the loss itself, if it is defined for all values of an output activation."""
+    if isinstance(value, str):
+        found = LOSSES[validation.one_of("loss", value, LOSSES)]
+    elif isinstance(value, Loss) or type(value) in {type(built_in) for built_in in LOSSES.values()}:
+        found = value
+    else:
+        hint = "; make a loss of a function with bp.Loss(error=..., slope=..., name=...)" if callable(value) else ""
+        raise TypeError(f"loss must be a name, one of {', '.join(LOSSES)}, or a bp.Loss; got {value!r}{hint}")
+    if output.values not in found.accepts:
+        raise ValueError(
+            f"loss {found.name!r} is not defined for all outputs of output_activation {output.name!r}; "
+            f"use output_activation {' or '.join(map(repr, outputs_for(found)))}"
+        )
+    return found
+
+
+def _describe(function: Any) -> Any:
+    """A function as JSON can hold it."""
+    if isinstance(function, (Activation, Loss)):
+        return {"own": function.name, "values": _fingerprint(function)}
+    settings = settings_of(function) if short(function) is function else None
+    return {"name": function.name, **settings} if settings else function.name
+
+
+def _function(description: Any, built_in: Mapping[str, Any], functions: Sequence[Any]) -> Any:
+    """The function of a description."""
+    what = "activation" if built_in is ACTIVATIONS else "loss"
+    if isinstance(description, str):
+        return description
+    if "own" not in description:
+        settings = dict(description)
+        name = settings.pop("name")
+        if name not in built_in:
+            raise ValueError(f"it uses the {what} {name!r}, which this version of bpkernel does not have")
+        return type(built_in[name])(*settings.values()) if name != "quantile" else Quantile(*settings["levels"])
+    name = description["own"]
+    found = [f for f in functions if isinstance(f, Activation if built_in is ACTIVATIONS else Loss) and f.name == name]
+    if len(set(found)) > 1:
+        raise ValueError(f"functions has {len(found)} of the name {name!r}: pass one")
+    if not found:
+        raise ValueError(
+            f"it uses your own {what} {name!r}, of which it holds the name only: pass functions=[...] with this {what}"
+        )
+    for expected, value in zip(description["values"], _fingerprint(found[0]), strict=True):
+        known = expected is not None and value is not None
+        if not (math.isclose(expected, value, rel_tol=1e-6, abs_tol=1e-9) if known else expected is value):  # type: ignore[arg-type]
+            raise ValueError(
+                f"your {what} {name!r} is not the one that the net was saved with: it gives {value} where that gave {expected}"
+            )
+    return found[0]
+
+
+def _fingerprint(function: Any) -> list[float | None]:
+    """Values of a user's function, None where it has none, to recognise it by."""
+    values: list[float | None] = []
+    for x in FINGERPRINT:
+        try:
+            plain = function.g if isinstance(function, Activation) else function.error
+            value = float(plain(x) if isinstance(function, Activation) else plain(x, TARGET))
+        except Exception:
+            value = math.nan
+        values.append(value if math.isfinite(value) else None)
+    return values

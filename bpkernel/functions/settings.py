@@ -1,0 +1,32 @@
+"""The settings of activations, losses and optimizers."""
+
+import math
+from dataclasses import fields, is_dataclass
+from numbers import Real
+from typing import Any
+
+
+def between(name: str, value: Any, low: float, high: float, allowed: str, *, with_low: bool = False) -> None:
+    """Raise TypeError or ValueError unless a setting is a number between two; `allowed` says so in the message."""
+    message = f"{name} must be a number {allowed}; got {value!r}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(message)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (low < number < high or (with_low and number == low)):
+        raise ValueError(message)
+
+
+class WithSettings:
+    """Base of activations and losses: copies and pickles hold the settings only, without the loops that are made of them."""
+
+    def __reduce__(self) -> Any:
+        settings = tuple(settings_of(self).values())
+        return type(self), settings[0] if len(settings) == 1 and isinstance(settings[0], tuple) else settings
+
+
+def settings_of(function: Any) -> dict[str, Any]:
+    """The settings of an activation or a loss by their names; most have none."""
+    return {field.name: getattr(function, field.name) for field in fields(function)} if is_dataclass(function) else {}

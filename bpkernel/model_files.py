@@ -1,0 +1,75 @@
+"""What a model file holds of a net, and a net from it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bpkernel import serialization
+from bpkernel.architecture import Architecture
+from bpkernel.functions.custom import Activation, Loss
+from bpkernel.structure import Structure
+
+
+def write(net: Structure, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None) -> None:
+    """Write a net, as `MLP.save`."""
+    if metadata is not None and not (isinstance(metadata, Mapping) and not {"net", "format"} & set(metadata)):
+        raise ValueError('metadata must be a dictionary whose keys are neither "net" nor "format"')
+    tensors = {f"weights.{c}": w for c, w in enumerate(net.weights)} | {f"biases.{l}": b for l, b in enumerate(net.biases)}
+    tensors |= {f"masks.{net.connections.index(pair)}": mask for pair, mask in net.masks.items()}
+    names = {} if net.unit_names is None else {"unit_names": net.unit_names}
+    serialization.save(path, tensors, {**(metadata or {}), "net": net._made_of.description() | names})
+
+
+def read(net: Structure, path: str | os.PathLike[str], functions: Sequence[Any]) -> dict[str, Any]:
+    """Make an empty `net` one that `write` wrote, with the functions of users that it names; returns the metadata."""
+    if not (isinstance(functions, (list, tuple)) and all(isinstance(own, (Activation, Loss)) for own in functions)):
+        raise TypeError(f"functions must be a list of bp.Activation and bp.Loss objects; got {functions!r}")
+    tensors, metadata = serialization.load(path)
+    try:
+        description = dict(metadata["net"])
+        names = description.pop("unit_names", None)
+        made_of = Architecture.from_description(description, functions)
+        _check(tensors, made_of)
+        if names is not None:
+            _check_names(names, made_of.sizes)
+    except KeyError as error:
+        raise ValueError(f"{str(path)!r} does not hold a net: it lacks {error}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{str(path)!r} does not hold a net: {error}") from None
+    net._random = np.random.default_rng()
+    net._allocate(made_of)
+    for c, w in enumerate(net.weights):
+        w[:] = tensors[f"weights.{c}"]
+    for l, b in enumerate(net.biases):
+        b[:] = tensors[f"biases.{l}"]
+    masks = [tensors.get(f"masks.{c}") for c in range(len(net.weights))]
+    if any(mask is not None for mask in masks):
+        net._network.keep_only(masks)
+    net.unit_names = None if names is None else tuple(map(tuple, names))
+    return metadata
+
+
+def _check_names(names: Any, sizes: tuple[int, ...]) -> None:
+    """Raise ValueError unless these are different names, strings or integers, of all units."""
+    layers = isinstance(names, list) and all(isinstance(layer, list) for layer in names)
+    if layers and [len(layer) for layer in names] == list(sizes):
+        units = [name for layer in names for name in layer]
+        if all(isinstance(name, (str, int)) for name in units) and len(set(units)) == len(units):
+            return
+    raise ValueError("its unit_names are not different names of all its units")
+
+
+def _check(tensors: Mapping[str, np.ndarray], made_of: Architecture) -> None:
+    """Raise ValueError unless the tensors are the weights, biases and masks of a net."""
+    sizes, dtype = made_of.sizes, made_of.dtype
+    weights = {f"weights.{c}": (sizes[source], sizes[target]) for c, (source, target) in enumerate(made_of.pairs)}
+    biases = {f"biases.{l}": (size,) for l, size in enumerate(sizes[1:])}
+    masks = {name.replace("weights", "masks"): shape for name, shape in weights.items()}
+    expected = {name: (dtype, shape) for name, shape in (weights | biases).items()}
+    expected |= {name: (np.dtype(bool), shape) for name, shape in masks.items() if name in tensors}
+    if {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()} != expected:
+        raise ValueError(f"its tensors are not the {dtype} weights and biases of a net {sizes}")
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ValueError("its weights are not all finite")

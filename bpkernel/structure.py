@@ -1,0 +1,137 @@
+"""What a net is made of, as its users see it: layers, connections, weights, masks."""
+
+import copy
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from bpkernel import validation
+from bpkernel.architecture import Architecture, short
+from bpkernel.network import Network
+
+
+class Structure:
+    """Base of `MLP`: the layers and connections, which are fixed, and the weights."""
+
+    unit_names: tuple[tuple[Hashable, ...], ...] | None = None
+    _made_of: Architecture
+    _network: Network
+    _random: np.random.Generator
+
+    def _allocate(self, made_of: Architecture) -> None:
+        self._made_of = made_of
+        self._network = Network(made_of.sizes, made_of.activations, made_of.loss, made_of.dtype, made_of.pairs)
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        return self._made_of.sizes
+
+    @property
+    def activation(self) -> tuple[Any, ...]:
+        return tuple(map(short, self._made_of.hidden))
+
+    @property
+    def output_activation(self) -> Any:
+        return short(self._made_of.output)
+
+    @property
+    def loss_name(self) -> Any:
+        return self._made_of.loss.name
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._made_of.dtype
+
+    @property
+    def connections(self) -> tuple[tuple[int, int], ...]:
+        """The pairs of layers that are connected, by target, then source."""
+        return self._made_of.pairs
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """Live views (n_from, n_to) of the weights of every connection."""
+        return self._network.weights
+
+    @property
+    def biases(self) -> tuple[np.ndarray, ...]:
+        """Live views (n_units,) of the biases of layer 1, 2, ..."""
+        return self._network.biases
+
+    @property
+    def masks(self) -> dict[tuple[int, int], np.ndarray]:
+        """Copies of the masks (n_from, n_to) of connections from which weights are absent, False where they are."""
+        masks = zip(self.connections, self._network.masks, strict=True)
+        return {pair: mask.copy() for pair, mask in masks if mask is not None}
+
+    def prune(self, fraction: float) -> int:
+        """Remove a fraction of the weights, those that are smallest in size; they stay 0 from then on.
+
+        Parameters
+        ----------
+        fraction : float
+            Of the weights that are present, biases not counted; 0 ≤ fraction ≤ 1.
+
+        Returns
+        -------
+        int
+            The number of weights that have been removed.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the fraction is not such a number.
+
+        Notes
+        -----
+        A callback of `fit` may prune between two epochs.
+
+        Examples
+        --------
+        >>> import bpkernel as bp
+        >>> net = bp.MLP((4, 16, 3), random_state=0)
+        >>> net.prune(0.5)
+        56
+        >>> sum(int((w == 0).sum()) for w in net.weights)
+        56
+        """
+        fraction = validation.fraction("fraction", fraction)
+        self._network.clear_absent()
+        masks = [
+            np.ones(w.shape, bool) if m is None else m.copy() for w, m in zip(self.weights, self._network.masks, strict=True)
+        ]
+        sizes = np.concatenate([np.abs(w[m]) for w, m in zip(self.weights, masks, strict=True)])
+        n_removed = round(fraction * sizes.size)
+        removed = np.zeros(sizes.size, bool)
+        removed[np.argsort(sizes, kind="stable")[:n_removed]] = True
+        start = 0
+        for mask in masks:
+            n_present = int(mask.sum())
+            mask[mask] = ~removed[start : start + n_present]
+            start += n_present
+        if n_removed > 0:
+            self._network.keep_only(masks)
+        return n_removed
+
+    def __repr__(self) -> str:
+        made_of = self._made_of.parameters()
+        sizes, loss = made_of.pop("layer_sizes"), made_of.pop("loss")
+        made_of["activation"] = list(made_of["activation"])
+        dtype, pairs = made_of.pop("dtype"), made_of.pop("connections", None)
+        words = [f"{name}={value!r}" for name, value in [*made_of.items(), ("loss", loss), ("dtype", dtype)]]
+        words += [] if pairs is None else [f"connections={list(pairs)}"]
+        n_absent = int((~self._network.present).sum())
+        return f"MLP({sizes}, {', '.join(words)}{f', {n_absent} weights absent' if n_absent else ''})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self._made_of.parameters() | {"params": self._network.params, "random": copy.deepcopy(self._random)}
+        return state | {"present": self._network.present, "unit_names": self.unit_names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = state["output_activation"], state["loss"], state["dtype"], state.get("connections")
+        self._allocate(Architecture.of(state["layer_sizes"], state["activation"], *own))
+        self._random = state["random"]
+        self._network.params[:] = state["params"]
+        if state.get("present", np.zeros(0)).size > 0:
+            self._network.keep_only(self._network.layout.weights(state["present"]))
+        self.unit_names = state.get("unit_names")
