@@ -1,6 +1,9 @@
 """Kernels that repeat each of the four sums, for commits in which a net consists of nodes and edges."""
 
+import inspect
+
 import numba
+import numpy as np
 
 
 def build(o, dtype):
@@ -24,19 +27,26 @@ def build(o, dtype):
         for _ in range(times):
             sums.pre_activations(panels, 0, part(w, len(w), 0), part(z, len(z), lead - 1), width, part(a, len(a), lead))
 
-    @compiled
-    def output_deltas(times, a, y, T, rows, scale, delta):
-        n = len(y)
-        for _ in range(times):
-            sums.output_deltas((0, 0), part(a, n, 0), part(y, n, 0), part(T, n, 0), rows, scale, part(delta, n, 0))
+    note = "fault" in inspect.signature(sums.hidden_deltas.py_func).parameters  # since activations and losses may raise
+    fault = (np.zeros(1, np.int64),) if note else ()
 
     @compiled
-    def hidden_deltas(times, panels, vjp, w, w_t, n_next, delta_next, lead, n_in, z, delta):
+    def output_deltas(times, a, y, T, rows, scale, delta, *fault):
+        n = len(y)
+        for _ in range(times):
+            own = part(a, n, 0), part(y, n, 0), part(T, n, 0), rows, scale, part(delta, n, 0)
+            if note:
+                sums.output_deltas((0, 0), T.shape[1], *own, *fault)
+            else:
+                sums.output_deltas((0, 0), *own)
+
+    @compiled
+    def hidden_deltas(times, panels, vjp, w, w_t, n_next, delta_next, lead, n_in, z, delta, *fault):
         n = len(z)
         for _ in range(times):
             w_next, w_next_t, d_next = rows_from(w, 1, n_in, 0), part(w_t, n_next, lead), part(delta_next, n, lead)
             sums.back_propagate(panels, 0, w_next, w_next_t, d_next, n_in, part(delta, n, lead))
-            sums.hidden_deltas(vjp, part(z, n, 0), part(z, n, 0), n_in, part(delta, n, 0))
+            sums.hidden_deltas(vjp, part(z, n, 0), part(z, n, 0), n_in, part(delta, n, 0), *fault)
 
     @compiled
     def gradient(times, panels, z, delta, lead, last, width, dw):
@@ -47,7 +57,7 @@ def build(o, dtype):
     vjp = pointer_to_vjp(BY_NAME["relu"].vjp, precision)
     return [
         (pre_activations, (panels, o.w, o.z, o.lead, o.width, o.a)),
-        (output_deltas, (o.a, o.y, o.T, o.rows, o.scale, o.delta_out)),
-        (hidden_deltas, (panels, vjp, o.w, o.w_t, o.n_out, o.delta_out, o.lead, o.n_in, o.z, o.delta_in)),
+        (output_deltas, (o.a, o.y, o.T, o.rows, o.scale, o.delta_out, *fault)),
+        (hidden_deltas, (panels, vjp, o.w, o.w_t, o.n_out, o.delta_out, o.lead, o.n_in, o.z, o.delta_in, *fault)),
         (gradient, (panels, o.z, o.delta_out, o.lead, o.n_in, o.width, o.dw)),
     ]

@@ -135,10 +135,7 @@ class Poisson(CanonicalLoss):
 
     name = "poisson"
     targets = "non_negative"
-    deltas_with: ClassVar[dict[str, Any]] = {
-        "softplus": sample_slope_of(lambda y, t: (y - t) * slope_per_softplus(y)),
-        "logistic": sample_slope_of(lambda y, t: (y - t) * (1 - y)),
-    }
+    deltas_with: ClassVar[dict[str, Any]] = {"softplus": sample_slope_of(lambda y, t: (y - t) * slope_per_softplus(y))}
     canonical = "exp"
     accepts = ("positive", "probability")
 
