@@ -38,7 +38,7 @@ def parts(x):
 def test_a_number_is_its_mantissa_times_a_power_of_two(dtype, mantissa):
     info = np.finfo(dtype)
     root, shift = dtype(math.sqrt(0.5)), dtype(1.5 * 2.0**mantissa)
-    bounds = [v for c in (root, dtype(1), 2 * root) for v in (np.nextafter(c, dtype(0)), c, np.nextafter(c, dtype(2)))]
+    bounds = [v for c in (root, dtype(1), dtype(2) * root) for v in (np.nextafter(c, dtype(0)), c, np.nextafter(c, dtype(2)))]
     exponents = []
     for x in [*bounds, info.tiny, info.max, dtype(3e-30), dtype(math.pi), dtype(1e30)]:
         t, m = parts(x)
