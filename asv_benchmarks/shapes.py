@@ -19,7 +19,6 @@ from bpkernel.cli.bench import machine, peak, spread, take_turns
 from bpkernel.cli.peers import LEARNING_RATE, Jax, Workload, installed
 
 DENSE = Workload((784, 256, 256, 256, 10), 128, "float32", "classes")
-CHAIN = Workload((784, 256, 256, 256, 10), 128, "float32", "classes")
 SMALL = Workload((64, 100, 10), 200, "float32", "classes")
 REGRESSION = Workload((30, 64, 64, 1), 128, "float32", "numbers")
 THREADS = numba.get_num_threads()
@@ -92,7 +91,7 @@ def ratios(calls: dict[str, Callable[[int], None]], dtype: str, rounds: int) -> 
 
 def skip_connections(rounds: int) -> None:
     """A DenseNet beside the chain of the same layers, and beside JAX."""
-    nets = {"all": Net(DENSE, connections="all"), "chain": Net(CHAIN)}
+    nets = {"all": Net(DENSE, connections="all"), "chain": Net(DENSE)}
     calls = {name: net.train for name, net in nets.items()}
     if "JAX" in installed():
         for name, side_by_side in (("JAX, side by side", True), ("JAX, added", False)):

@@ -58,11 +58,6 @@ class Architecture:
         pairs, dtype = connections(pairs, sizes), validation.float_dtype(dtype)
         for function in (*hidden, output, loss):
             settings_in(function, dtype)
-        if output.name == "mean_variance" and sizes[-1] % 2:
-            raise ValueError(
-                "output_activation 'mean_variance' needs two outputs for each target, the mean and the variance; "
-                f"got {sizes[-1]}"
-            )
         if sum((1 + sizes[source]) * sizes[target] for source, target in pairs) > MOST_WEIGHTS:
             raise ValueError(
                 f"layer_sizes {sizes} give more than {MOST_WEIGHTS:.0e} weights, which do not fit in memory: use smaller layers"
