@@ -33,4 +33,5 @@ def vectors_and_tile() -> tuple[int, int, int]:
 
 
 VECTOR, ROWS, VECTORS = vectors_and_tile()
+LINE_VECTORS = LINE // VECTOR  # vector registers that a cache line fills
 WIDTHS = tuple(range(VECTORS, 0, -(LINE // VECTOR)))  # of tiles, in vectors: a row of whole cache lines is made of these

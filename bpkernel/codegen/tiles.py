@@ -2,15 +2,15 @@
 
 A tile is `rows` × `vectors` registers.  The operations below keep it in registers while the loops around them stay loops:
 
-    t = zeros(out, rows, vectors)             rows and vectors are integers known at compile time
-    t = load(t, out, n, last, j)              t[r, v] = out[n + r, j + v]
-    t = add_outer(t, z, n, last, i, w, j)     t[r, v] += z[n + r, i] * w[i, j + v]     rows of the tile are rows of z
-    t = add_outer_t(t, z, n, i, last, w, j)   t[r, v] += z[n, i + r] * w[n, j + v]     rows of the tile are columns of z
-    t = add_dots(t, z, n, last, i, w, j, end) t[r, v] += Σ_q z[n + r, i + q] * w[j + v, i + q], q = 0, 1, ... of one vector
-    store(t, out, n, last, j)                 out[n + r, j + v] = t[r, v]
-    prefetch(w, i, j)                         ask for the cache line of w[i, j], without waiting for it
-    t = add_product(t, x, y)                  t + x * y of single numbers, as the tiles compute it
-    transpose_8(w, i, j, out, first)          out[j + c, first + r] = w[i + r, j + c], of 8 by 8 numbers
+    t = zeros(out, rows, vectors)               rows and vectors are integers known at compile time
+    t = load(t, out, n, last, j)                t[r, v] = out[n + r, j + v]
+    t = add_outer(t, z, n, last, i, w, j)       t[r, v] += z[n + r, i] * w[i, j + v]     rows of the tile are rows of z
+    t = add_outer_t(t, z, m, i, last, w, n, j)  t[r, v] += z[m, i + r] * w[n, j + v]   rows of the tile are columns of z
+    t = add_dots(t, z, n, last, i, w, j, end)   t[r, v] += Σ_q z[n + r, i + q] * w[j + v, i + q], q = 0, 1, ... of one vector
+    store(t, out, n, last, j)                   out[n + r, j + v] = t[r, v]
+    prefetch(w, i, j)                           ask for the cache line of w[i, j], without waiting for it
+    t = add_product(t, x, y)                    t + x * y of single numbers, as the tiles compute it
+    transpose_8(w, i, j, out, first)            out[j + c, first + r] = w[i + r, j + c], of 8 by 8 numbers
 
 Here v counts single numbers, `rows` by `vectors * lanes(out)` in all.  A tile that extends beyond the last row of its matrix
 computes and stores that row again: n + r, or i + r, stands for min(n + r, last).  Tiles never extend beyond the last column,
@@ -25,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from bpkernel.codegen.processor import LINE, VECTOR
+from bpkernel.codegen.processor import LINE, VECTOR, VECTORS
 from bpkernel.codegen.views import INT64, address_of
 
 
@@ -141,17 +141,17 @@ def add_outer(typing_context: Any, tile: Any, z: Any, n: Any, last: Any, i: Any,
 
 
 @intrinsic
-def add_outer_t(typing_context: Any, tile: Any, z: Any, n: Any, i: Any, last: Any, w: Any, j: Any) -> Any:
-    """t[r, v] += z[n, i + r] * w[n, j + v]."""
+def add_outer_t(typing_context: Any, tile: Any, z: Any, m: Any, i: Any, last: Any, w: Any, n: Any, j: Any) -> Any:
+    """t[r, v] += z[m, i + r] * w[n, j + v]."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        t, z_value, n_value, i_value, last_value, w_value, j_value = values
+        t, z_value, m_value, i_value, last_value, w_value, n_value, j_value = values
         numbers = [
-            address_of(context, builder, z, z_value, n_value, _row(builder, i_value, r, last_value)) for r in range(tile.rows)
+            address_of(context, builder, z, z_value, m_value, _row(builder, i_value, r, last_value)) for r in range(tile.rows)
         ]
         return _outer(builder, tile, t, numbers, address_of(context, builder, w, w_value, n_value, j_value))
 
-    return tile(tile, z, types.intp, types.intp, types.intp, w, types.intp), generate
+    return tile(tile, z, types.intp, types.intp, types.intp, w, types.intp, types.intp), generate
 
 
 @intrinsic
@@ -256,6 +256,16 @@ def per_line(typing_context: Any, array: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return ir.Constant(INT64, LINE * 8 // array.dtype.bitwidth)
+
+    return types.intp(array), generate
+
+
+@intrinsic
+def panel_width(typing_context: Any, array: Any) -> Any:
+    """The numbers of the array's dtype in a row of the widest tile, a constant."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(INT64, VECTORS * VECTOR * 8 // array.dtype.bitwidth)
 
     return types.intp(array), generate
 

@@ -32,8 +32,9 @@ def forward_of(g: Scalar) -> Callable[..., None]:
     g_of = scalar(g, VECTORISABLE)
 
     def forward(z: Any, row: int, first: int, n: int) -> None:
+        one = z.dtype.type(1 if row > 0 else 0)  # not known to the compiler, see `ReLU.forward`: g may return z[j] itself
         for j in range(z.size):  # in one loop for all samples, for it is the longest that vectorises best
-            z[j] = g_of(z[j])
+            z[j] = g_of(z[j] * one)
 
     def forward_of_units(z: Any, row: int, first: int, n: int) -> None:
         for start in range(first, z.size, row):

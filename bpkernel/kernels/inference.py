@@ -33,7 +33,8 @@ def outputs_on_thread(
         rows = line(own_rows, 0, stop - start)
         X = rows_from(samples.X, first + start, min(rows.size, samples.X.shape[0]), 0)
         X_other = rows_from(samples.X_other, first + start, min(rows.size, samples.X_other.shape[0]), 0)
-        forward_pass(net, X, X_other, sparse_from(samples.sparse, first + start), rows, units, thread * size)
+        sparse, none_packed = sparse_from(samples.sparse, first + start), line(units.z, 0, 0)
+        forward_pass(net, X, X_other, sparse, rows, units, none_packed, thread * size)
         if e.size > 0:
             T = rows_from(samples.T, first + start, rows.size, 0)
             errors_of_block(net, T, rows, units, thread * size, line(e, start, stop))

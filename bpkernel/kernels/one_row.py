@@ -113,10 +113,12 @@ def _outputs_of_row(dtype: np.dtype) -> Callable[..., int]:
         per, last = per_line(z), nodes[nodes.size - 1]
         load_row((x, x_stride, x_double), line(z, per, per + nodes[0].n_units))
         X, sparse = block(z, 0, 0, 0), Sparse(none, array_at(net, 0, INT32), line(z, 0, 0), 0, 0)  # the inputs are loaded
-        units = Units(1, False, z, z, line(z, 0, 0), fault)  # z replaces a in memory
+        none_packed = line(z, 0, 0)
+        units = Units(1, False, z, z, line(z, 0, 0), none_packed, fault)  # z replaces a in memory
         index, present = array_at(net, 0, UINT32), array_at(net, 0, BOOL)
         lists = Lists(index, index, 0, 0, 0, 0, 0)  # absent weights are 0, and all edges are computed in tiles
-        forward_pass(Net(nodes, edges, none, params, lists, present, panels, 0, 0), X, X, sparse, rows, units, 0)
+        own = Net(nodes, edges, none, params, lists, present, panels, 0, 0)
+        forward_pass(own, X, X, sparse, rows, units, none_packed, 0)
         if fault[0] == 0:
             store_row((y, y_stride, y_double), line(z, last.offset + per, last.offset + per + last.n_units))
         return fault[0]

@@ -61,6 +61,7 @@ class Units(NamedTuple):
     a: np.ndarray  # (n_samples * n_units,)
     z: np.ndarray  # (n_samples * n_units,)
     delta: np.ndarray  # (n_samples * n_units,), or empty without a backward pass
+    packed: np.ndarray  # (n_samples * n_packed_units,): packed z and δ, or empty
     fault: np.ndarray  # (1,) int64: address of an exception that an activation or a loss has raised, or 0
 
 
@@ -153,13 +154,14 @@ def sparse_samples(X: Any, T: np.ndarray, s: np.ndarray, layout: Layout) -> Samp
     return Samples(np.empty((0, X.shape[1]), T.dtype), np.empty((0, X.shape[1]), other), T, s, csr)
 
 
-def units(layout: Layout, n_samples: int, *, backward: bool = False, keep_a: bool = False) -> Units:
-    """Scratch memory for the units; `backward` makes room for δ."""
+def units(layout: Layout, n_samples: int, *, backward: bool = False, packed: bool = False, keep_a: bool = False) -> Units:
+    """Scratch memory for the units; `backward` makes room for δ, `packed` for packed z and δ."""
     size, (storage, accumulation, _) = n_samples * layout.n_units, layout.precision
     z = aligned_zeros(size, storage)
     layout.set_ones(z, n_samples)
     a, delta = aligned_zeros(size, accumulation), aligned_zeros(size if backward else 0, storage)
-    return Units(n_samples, keep_a, a, z, delta, np.zeros(1, np.int64))
+    packed_units = aligned_zeros(n_samples * layout.n_packed_units if packed else 0, storage)
+    return Units(n_samples, keep_a, a, z, delta, packed_units, np.zeros(1, np.int64))
 
 
 def work(
@@ -188,7 +190,7 @@ def work(
     copies, n_packed = n_threads if n_chunks else 1, 0 if few else layout.n_packed
     return Work(
         np.array(TRAINING if step.update else SUM_OF_GRADIENTS, np.int64),
-        units(layout, batch_size, backward=True, keep_a=keep_a),
+        units(layout, batch_size, backward=True, packed=not few, keep_a=keep_a),
         np.zeros(batch_size),
         np.zeros(batch_size, precision.accumulation),
         aligned_zeros(copies * n_packed, precision.storage).reshape(copies, n_packed),

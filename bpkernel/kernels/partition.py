@@ -10,6 +10,7 @@ import numpy as np
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import ROWS
 from bpkernel.kernels.layout import Layout
+from bpkernel.kernels.packing import PACKED_ROWS
 from bpkernel.runtime.memory import padded
 from bpkernel.runtime.threads import available
 
@@ -18,6 +19,7 @@ WORTH_A_CHUNK = 2_000_000  # least flops of a training step for each chunk
 MOST_CHUNKS = 64
 GROUP_SHARES = 8  # groups of rows of weights for each thread
 GROUP_TILES = 4  # most tiles of rows of weights in a group of wide rows: they share a panel of δ in cache
+WIDE_TILES = 16  # most tiles in a group of a wide edge, whose packed δ is contiguous: 1024-1024-1024-1024 gained 10 % over 4
 GROUP_BYTES = 1 << 17  # of weights in a group of short rows
 BLOCK_TILES = 43  # most tiles of samples in a block
 SHARES = 2  # blocks of samples for each thread: with one no thread can help another, with more the weights are read more often
@@ -66,12 +68,14 @@ def weight_groups(layout: Layout, n_threads: int, *, chunked: bool) -> np.ndarra
     cost = sum(width * n_rows for width, n_rows in zip(widths, layout.n_rows, strict=True))
     groups, place = [], 0
     for number, (n_rows, length, width) in enumerate(zip(layout.n_rows, layout.row_lengths, widths, strict=True)):
-        most = max(GROUP_TILES, GROUP_BYTES // (ROWS * length * layout.dtype.itemsize))
-        n_tiles = -(-n_rows // ROWS)
+        wide = bool(layout.edges["wide"][number])
+        most = WIDE_TILES if wide else max(GROUP_TILES, GROUP_BYTES // (ROWS * length * layout.dtype.itemsize))
         tiles = min(max(cost // (GROUP_SHARES * n_threads * ROWS * width), 1), most) if n_threads > 1 else most
         tiles = max(tiles, GROUP_TILES) if chunked else tiles
-        n_groups = -(-n_tiles // tiles)
-        bounds = [ROWS * (i * n_tiles // n_groups) for i in range(n_groups)] + [n_rows]
+        first, step = (n_rows - int(layout.edges["n_in"][number]), PACKED_ROWS) if wide else (0, ROWS)  # the biases are no tile
+        n_steps = -(-(n_rows - first) // step)
+        n_groups = -(-n_steps // max(tiles * ROWS // step, 1))
+        bounds = [0, *(first + step * (i * n_steps // n_groups) for i in range(1, n_groups)), n_rows]
         groups += [(number, bounds[i], bounds[i + 1] - 1, place + bounds[i]) for i in range(n_groups)]
         place += n_rows
     return np.array(groups, GROUP)

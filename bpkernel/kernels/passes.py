@@ -7,9 +7,9 @@ from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, line, row_of, rows_from
 from bpkernel.kernels.few_weights import listed, sums_of_few
 from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
-from bpkernel.kernels.packing import packed_rows
+from bpkernel.kernels.packing import pack_deltas, pack_z, transposed_rows
 from bpkernel.kernels.sparse import sums_of_sparse
-from bpkernel.kernels.sums import back_propagate, errors, hidden_deltas, output_deltas, outputs, pre_activations
+from bpkernel.kernels.sums import back_propagate, errors, hidden_deltas, output_deltas, outputs, pre_activations, sums_of_packed
 
 
 @kernel
@@ -23,11 +23,11 @@ def load_inputs(X: Any, rows: Any, z: Any) -> None:
 
 
 @kernel
-def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: Any, first: int) -> None:
+def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: Any, packed: Any, first: int) -> None:
     """Eq. 1 for every node in turn: z, and a of the last node, of nodes that need it, or of all.
 
     X, X_other (any, n_in), or sparse: inputs, in one of them;  rows (n,): their rows;  z and a of `units`, rows first to
-    first + n: overwritten, except the z of sparse inputs.
+    first + n: overwritten, except the z of sparse inputs;  packed (n_packed,): the packed weights, or (0,).
     """
     n, last = rows.size, net.nodes.size - 1
     z_inputs = rows_from(unit_rows(net.nodes[0], units.z, units.n_samples), first, n, 0)
@@ -36,6 +36,8 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
     elif X_other.shape[0] > 0:
         load_inputs(X_other, rows, z_inputs)
     per = per_line(units.z)
+    if units.packed.size > 0 and net.nodes[0].z_tiles >= 0 and sparse.sums == 0:
+        pack_z(net.nodes[0], rows_from(z_inputs, 0, n, per), first, units.n_samples, units.packed)
     for target in range(1, net.nodes.size):
         node = net.nodes[target]
         z = rows_from(unit_rows(node, units.z, units.n_samples), first, n, 0)
@@ -51,11 +53,15 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
             if net.lists.sums != 0 and edge.first_present > 0:
                 i, j = listed(net, edge)
                 sums_of_few(net.lists.sums, (i, j, edge.bias, add, w, source, width, a))
+            elif packed.size > 0 and edge.wide:
+                sums_of_packed(net.panels, add, packed, edge.packed, w.shape[0], w.shape[0], source, width, a)
             else:
                 pre_activations(net.panels, add, w, source, width, a)
         if units.keep_a or node.keep_a or target == last:
             copy(z, rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0), per, node.n_units)
         outputs(node.forward, node.n_units, z, units.fault)
+        if units.packed.size > 0 and node.z_tiles >= 0:
+            pack_z(node, rows_from(z, 0, n, per), first, units.n_samples, units.packed)
 
 
 @kernel
@@ -86,7 +92,6 @@ def backward_pass(net: Any, T: Any, rows: Any, work: Any, packed: Any, first: in
         if node.first_out == node.end_out:
             scale, pointers = line(work.scale, first, first + n), (net.slope, node.vjp)
             output_deltas(pointers, node.n_units, a, z, T, rows, scale, delta, units.fault)
-            continue
         for position in range(node.first_out, node.end_out):
             edge = net.edges[net.out_edges[position]]
             delta_next = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
@@ -96,12 +101,20 @@ def backward_pass(net: Any, T: Any, rows: Any, work: Any, packed: Any, first: in
                 d, width = rows_from(delta, 0, n, per - edge.bias), whole_lines(node.n_units, per)
                 sums_of_few(net.lists.deltas, (i, j, edge.bias, add, weight_rows(edge, net.params), delta_next, width, d))
                 continue
+            if packed.size > 0 and edge.wide:
+                d, width = rows_from(delta, 0, n, per), whole_lines(node.n_units, per)
+                apart = whole_lines(edge.n_out, per)
+                sums_of_packed(net.panels, add, packed, edge.transposed, edge.n_out, apart, delta_next, width, d)
+                continue
             w = rows_from(weight_rows(edge, net.params), edge.bias, edge.n_in, 0)
             w_t = block(packed, 0, edge.n_out, 0)
             if packed.size > 0:
-                w_t = rows_from(packed_rows(edge, packed), 0, edge.n_out, per)
+                w_t = rows_from(transposed_rows(edge, packed), 0, edge.n_out, per)
             back_propagate(net.panels, add, w, w_t, delta_next, node.n_units, rows_from(delta, 0, n, per))
-        hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
+        if node.first_out < node.end_out:
+            hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
+        if units.packed.size > 0 and node.delta_panels >= 0:
+            pack_deltas(node, rows_from(delta, 0, n, per), first, units.n_samples, units.packed)
 
 
 @kernel

@@ -101,7 +101,7 @@ def block_task(net: Any, samples: Any, order: Any, work: Any, batch: Any, n_bloc
     X = rows_from(samples.X, 0, samples.X.shape[0], 0)
     X_other = rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     T = rows_from(samples.T, 0, samples.T.shape[0], 0)
-    forward_pass(net, X, X_other, samples.sparse, rows, work.units, first)
+    forward_pass(net, X, X_other, samples.sparse, rows, work.units, packed, first)
     errors_of_block(net, T, rows, work.units, first, line(work.e, first, stop))
     backward_pass(net, T, rows, work, packed, first)
     if n_chunks > 0:

@@ -20,7 +20,7 @@ from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.processor import LINE, ROWS, VECTOR, VECTORS, WIDTHS
 from bpkernel.codegen.tiles import add_dots, add_outer, add_outer_t, lanes, load, per_line, prefetch, store, zeros
-from bpkernel.codegen.views import flat, matrix, row_of
+from bpkernel.codegen.views import block, flat, matrix, row_of, rows_from
 from bpkernel.functions.activations import forward, vjp
 from bpkernel.functions.losses import error, slope
 from bpkernel.kernels.layout import whole_lines
@@ -33,60 +33,62 @@ SUMS, GRADIENT, DOTS, ROW = 0, 2, 3, 5  # rows of the table of pointers; SUMS + 
 
 
 @kernel
-def prefetch_next(w: Any, n: int, i: int, j: int, vectors: int) -> None:
-    """Prefetch one cache line of the panel after that from unit j on, at step i of the tile of samples n.
+def prefetch_next(w: Any, n: int, i: int, ahead: int, vectors: int) -> None:
+    """Prefetch one cache line of the next panel, `ahead` numbers after this one, at step i of the tile of samples n.
 
     Weights that come from memory then arrive while others are multiplied: 10⁷ of them were trained 1.1 times as fast.
     """
     if vectors == VECTORS:  # otherwise this is the last panel
         position = n // ROWS * w.shape[0] + i
         row = min(position // PANEL_LINES, w.shape[0] - 1)
-        prefetch(w, row, j + (VECTORS + position % PANEL_LINES * (LINE // VECTOR)) * lanes(w))
+        prefetch(w, row, ahead + position % PANEL_LINES * (LINE // VECTOR) * lanes(w))
 
 
 def _panel_of_sums(vectors: int, add: bool) -> Callable[..., None]:
-    def panel_of_sums(w: Any, z: Any, j: int, a: Any) -> None:
+    def panel_of_sums(w: Any, z: Any, ahead: int, a: Any) -> None:
         n_samples, last = a.shape[0], a.shape[0] - 1
         in_tiles = n_samples - n_samples % ROWS if n_samples % ROWS < FEW else n_samples
         for n in range(0, in_tiles, ROWS):
             a_nj = zeros(a, ROWS, vectors)
             if add:
-                a_nj = load(a_nj, a, n, last, j)
+                a_nj = load(a_nj, a, n, last, 0)
             for i in range(w.shape[0]):
-                prefetch_next(w, n, i, j, vectors)
-                a_nj = add_outer(a_nj, z, n, last, i, w, j)  # a[n, j] += w[i, j] * z[n, i]
-            store(a_nj, a, n, last, j)
+                prefetch_next(w, n, i, ahead, vectors)
+                a_nj = add_outer(a_nj, z, n, last, i, w, 0)  # a[n, j] += w[i, j] * z[n, i]
+            store(a_nj, a, n, last, 0)
         for n in range(in_tiles, n_samples):
             a_nj = zeros(a, 1, vectors)
             if add:
-                a_nj = load(a_nj, a, n, last, j)
+                a_nj = load(a_nj, a, n, last, 0)
             for i in range(w.shape[0]):
-                a_nj = add_outer(a_nj, z, n, last, i, w, j)
-            store(a_nj, a, n, last, j)
+                a_nj = add_outer(a_nj, z, n, last, i, w, 0)
+            store(a_nj, a, n, last, 0)
 
     return panel_of_sums
 
 
 def _panel_of_row(vectors: int, add: bool) -> Callable[..., None]:
-    def panel_of_row(w: Any, z: Any, j: int, a: Any) -> None:
+    def panel_of_row(w: Any, z: Any, ahead: int, a: Any) -> None:
         for n in range(a.shape[0]):
             a_nj = zeros(a, 1, vectors)
             if add:
-                a_nj = load(a_nj, a, n, n, j)
+                a_nj = load(a_nj, a, n, n, 0)
             for i in range(w.shape[0]):
-                a_nj = add_outer(a_nj, z, n, n, i, w, j)
-            store(a_nj, a, n, n, j)
+                a_nj = add_outer(a_nj, z, n, n, i, w, 0)
+            store(a_nj, a, n, n, 0)
 
     return panel_of_row
 
 
 def _panel_of_gradient(vectors: int) -> Callable[..., None]:
-    def panel_of_gradient(z: Any, delta: Any, first: int, last: int, j: int, dw: Any) -> None:
-        for i in range(first, last + 1, ROWS):
+    def panel_of_gradient(z: Any, delta: Any, apart: int, dw: Any) -> None:
+        last = dw.shape[0] - 1
+        for i in range(0, last + 1, ROWS):
+            first, column = (0, i) if apart == 0 else (i // ROWS * apart, 0)
             dw_ij = zeros(dw, ROWS, vectors)
-            for n in range(delta.shape[0]):
-                dw_ij = add_outer_t(dw_ij, z, n, i, last, delta, j)  # dw[i, j] += z[n, i] * delta[n, j]
-            store(dw_ij, dw, i - first, last - first, j)
+            for n in range(delta.shape[0]):  # dw[i, j] += z[n, i] * delta[n, j]
+                dw_ij = add_outer_t(dw_ij, z, first + n, column, column + last - i, delta, n, 0)
+            store(dw_ij, dw, i, last, 0)
 
     return panel_of_gradient
 
@@ -118,7 +120,7 @@ _call_sums, _pointer_to_sums = by_pointer(
     lambda p: types.none(matrix(p.storage), matrix(p.storage), types.intp, matrix(p.accumulation))
 )
 _call_gradient, _pointer_to_gradient = by_pointer(
-    lambda p: types.none(matrix(p.storage), matrix(p.storage), types.intp, types.intp, types.intp, matrix(p.master))
+    lambda p: types.none(matrix(p.storage), matrix(p.storage), types.intp, matrix(p.master))
 )
 PANELS_OF_SUMS = {(vectors, add): _panel_of_sums(vectors, bool(add)) for vectors in WIDTHS for add in (0, 1)}
 PANELS_OF_ROWS = {(v, add): _panel_of_row(v, bool(add)) for v in range(ALONE, 0, -(LINE // VECTOR)) for add in (0, 1)}
@@ -178,8 +180,23 @@ def pre_activations(panels: Any, add: int, w: Any, z: Any, width: int, a: Any) -
         if a.shape[0] >= FEW or panel == 0:
             vectors = min(VECTORS, vectors)
             panel = panels[SUMS + add, vectors]
-        _call_sums(panel, (w, z, j, a))
+        _call_sums(panel, (rows_from(w, 0, w.shape[0], j), z, vectors * lanes(a), rows_from(a, 0, a.shape[0], j)))
         j += vectors * lanes(a)
+
+
+@kernel
+def sums_of_packed(panels: Any, add: int, packed: Any, start: int, n_rows: int, apart: int, z: Any, width: int, a: Any) -> None:
+    """Eq. 1, over packed weights from `start` on: a panel is n_rows rows of its units, and has room for `apart` rows.
+
+    packed (n_packed,);  z (n_samples, ≥ n_rows);  a (n_samples, ≥ width): overwritten or added to.
+    """
+    j = 0
+    while j < width:
+        vectors = min(VECTORS, (width - j) // lanes(a))
+        n = vectors * lanes(a)
+        w = block(packed, start + apart * j, n_rows, n)
+        _call_sums(panels[SUMS + add, vectors], (w, z, apart * n, rows_from(a, 0, a.shape[0], j)))
+        j += n
 
 
 @kernel
@@ -272,5 +289,25 @@ def gradient(panels: Any, z: Any, delta: Any, first: int, last: int, width: int,
     j = 0
     while j < width:
         vectors = min(VECTORS, (width - j) // lanes(dw))
-        _call_gradient(panels[GRADIENT, vectors], (z, delta, first, last, j, dw))
+        delta_j, dw_j = rows_from(delta, 0, delta.shape[0], j), rows_from(dw, 0, last - first + 1, j)
+        _call_gradient(panels[GRADIENT, vectors], (rows_from(z, 0, z.shape[0], first), delta_j, 0, dw_j))
         j += vectors * lanes(dw)
+
+
+@kernel
+def gradient_of_packed(
+    panels: Any, units: Any, z: int, delta: int, first: int, n_samples: int, apart: int, width: int, dw: Any
+) -> None:
+    """Eq. 4 over packed z and δ, n_samples of them from row `first` of each tile and panel on.
+
+    units: the packed units, where z are tiles of ROWS units from `z` on, and δ panels from `delta` on, each of which has room
+    for `apart` rows;  dw (n_in, row): overwritten.
+    """
+    n_in, n_tiles, j = dw.shape[0], (dw.shape[0] + ROWS - 1) // ROWS, 0
+    tiles = block(units, z + first * ROWS, n_tiles * apart, ROWS)
+    while j < width:
+        vectors = min(VECTORS, (width - j) // lanes(dw))
+        n = vectors * lanes(dw)
+        panel = block(units, delta + apart * j + first * n, n_samples, n)
+        _call_gradient(panels[GRADIENT, vectors], (tiles, panel, apart, rows_from(dw, 0, n_in, j)))
+        j += n

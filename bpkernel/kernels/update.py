@@ -10,7 +10,7 @@ from bpkernel.kernels.few_weights import PIECE, gradient_of_few, listed_in_group
 from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
 from bpkernel.kernels.partition import group_range
 from bpkernel.kernels.sparse import gradient_of_sparse
-from bpkernel.kernels.sums import gradient
+from bpkernel.kernels.sums import gradient, gradient_of_packed
 
 
 @kernel
@@ -38,15 +38,35 @@ def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, fir
         i, j = listed_in_group(net, group)
         gradient_of_few(net.lists.gradient, (i, j, z, delta, line(g, 0, i.size)))
         return
-    dw, width = block(g, 0, group.last - group.first + 1, edge.row), whole_lines(edge.n_out, per)
+    n_rows, width = group.last - group.first + 1, whole_lines(edge.n_out, per)
+    dw = block(g, 0, n_rows, edge.row)
     if edge.source == 0 and sparse.sums != 0:
         X = sparse.indptr, sparse.indices, sparse.data
         gradient_of_sparse(sparse.gradient, (edge.bias, *X, rows, delta, group.first, group.last, width, dw))
+    elif edge.wide and units.packed.size > 0:
+        packed_gradient(net, units, group, edge, first, rows_from(z, 0, n, 0), delta, dw)
     else:
         gradient(net.panels, z, delta, group.first, group.last, width, dw)
     for i in range(dw.shape[0]):
         for j in range(width, edge.row):  # the cache line that keeps rows from being a multiple of a page
             dw[i, j] = 0
+
+
+@kernel
+def packed_gradient(net: Any, units: Any, group: Any, edge: Any, first: int, z: Any, delta: Any, dw: Any) -> None:
+    """Eq. 4 for a group of a wide edge, over the samples from `first` on: biases from z_0 = 1, weights from packed z and δ.
+
+    z (n_samples, ≥ 1), from z_0 on if the edge has biases;  delta (n_samples, ≥ width);  dw (rows of the group, row):
+    overwritten.
+    """
+    width, n_biases = whole_lines(edge.n_out, per_line(delta)), edge.bias if group.first == 0 else 0
+    if n_biases:
+        gradient(net.panels, z, delta, 0, 0, width, dw)
+    source, target, apart = net.nodes[edge.source], net.nodes[edge.target], units.n_samples
+    tiles = (source.z_tiles + group.first + n_biases - edge.bias) * apart
+    dw_units = rows_from(dw, n_biases, dw.shape[0] - n_biases, 0)
+    panels = target.delta_panels * apart
+    gradient_of_packed(net.panels, units.packed, tiles, panels, first, delta.shape[0], apart, width, dw_units)
 
 
 @kernel

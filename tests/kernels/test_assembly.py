@@ -72,7 +72,7 @@ def check(loop, fma, dtype, *, spills=False):
 PANELS = {  # kind: its panels of a width, and how many integers they take
     "sums": (lambda vectors: sums.PANELS_OF_SUMS[vectors, 0], 1),
     "sums that add": (lambda vectors: sums.PANELS_OF_SUMS[vectors, 1], 1),
-    "gradient": (lambda vectors: sums.PANELS_OF_GRADIENT[vectors], 3),
+    "gradient": (lambda vectors: sums.PANELS_OF_GRADIENT[vectors], 1),
 }
 
 
