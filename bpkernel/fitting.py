@@ -52,7 +52,7 @@ class Fitting(Structure):
         optimizer : SGD or Adam, default=None
             None for a new Adam().  One passed again goes on from its state.
         shuffle : bool, default=True
-            Whether to see the samples in a new order each epoch.
+            Whether to see the samples in a new order each epoch, unless they are one mini-batch.
         sample_weight : array-like (n_samples,), default=None
             The s_n, not negative; None for ones.
         validation_data : (X, T), default=None
@@ -113,7 +113,7 @@ class Fitting(Structure):
                     "wait for its end, or use a copy (copy.deepcopy)"
                 )
             training = Training(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
-            orders = Shuffled(self._random, n_samples, shuffle)
+            orders = Shuffled(self._random, n_samples, shuffle and batch_size < n_samples)
             return training.run(samples, orders, epochs, validation_loss, patience, progress, callback)
         finally:
             in_use.uses.pop(call, None)

@@ -16,6 +16,7 @@ from bpkernel.runtime.pace import Pace
 from bpkernel.runtime.threads import launch
 
 NO_ERRORS = np.empty(0)
+KEPT_BYTES = 64 << 20  # most scratch memory that a net keeps between two calls of fit
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once without a backward pass
 
 
@@ -48,6 +49,7 @@ class Network:
         self._loss = loss
         self._compiled: operands.Net | None = None
         self._for_one_row: list[Inference] = []  # scratch memory that no caller uses at the moment
+        self._for_training: list[tuple[Any, operands.Work]] = []  # likewise, with what it is for
 
     @property
     def compiled(self) -> operands.Net:
@@ -91,6 +93,19 @@ class Network:
         self.params[:] = params
         if not np.array_equal(present, self.present):
             self._set_present(present.copy())
+
+    def take_work(self, key: Any) -> operands.Work | None:
+        """The scratch memory that `keep_work` has kept for the same key, if no other caller has taken it."""
+        try:
+            kept, work = self._for_training.pop()
+        except IndexError:
+            return None
+        return work if kept == key else None
+
+    def keep_work(self, key: Any, work: operands.Work) -> None:
+        """Keep scratch memory for the next training, unless it is large, as new memory costs more than a mini-batch."""
+        if sum(array.nbytes for array in (work.packed, work.chunks, work.dw, *work.units[2:])) <= KEPT_BYTES:
+            self._for_training[:] = [(key, work)]
 
     def clear_absent(self) -> None:
         """Set absent weights to 0; a user may have written to them."""

@@ -200,6 +200,7 @@ class Training:
             if self._best is not None:
                 self._put_back(*self._best)
         self._go_on_if(bool(np.isfinite(self._network.params).all()), len(history.loss))
+        self._batches.end()
         return history
 
     def _read_settings(self) -> None:

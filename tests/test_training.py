@@ -474,7 +474,7 @@ def test_an_error_of_a_callback_leaves_what_has_been_learnt():
         raise FloatingPointError("of the callback itself")
 
     with pytest.raises(FloatingPointError, match="of the callback itself"):
-        net.fit(rng.standard_normal((30, 2)), np.ones(30), callback=fail)
+        net.fit(rng.standard_normal((30, 2)), np.ones(30), batch_size=10, callback=fail)
     assert (net.weights[0] != before).any()
     assert net._random.bit_generator.state != state
 

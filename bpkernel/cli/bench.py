@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import prange
 
 from bpkernel.cli.peers import PEERS, Workload, installed
 from bpkernel.codegen.processor import ROWS, VECTOR, VECTORS, cpu_name
@@ -43,7 +44,7 @@ def multiply_and_add(z: np.ndarray, w: np.ndarray, n: int, out: np.ndarray) -> N
 @numba.njit(parallel=True)
 def multiply_and_add_on_threads(z: np.ndarray, w: np.ndarray, n: int, outs: np.ndarray) -> None:
     """`multiply_and_add` once for each of outs (n_threads, ROWS, width), in parallel."""
-    for thread in numba.prange(len(outs)):
+    for thread in prange(len(outs)):
         multiply_and_add(z, w, n, outs[thread])
 
 

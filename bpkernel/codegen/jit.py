@@ -24,6 +24,7 @@ def kernel(
     inline: bool = True,
     view: bool = False,
     counts: bool = False,
+    cache: bool = True,
 ) -> Any:
     """Compile a function with the project's Numba flags, and cache the result on disk.
 
@@ -42,15 +43,18 @@ def kernel(
         The function returns a view of an argument.
     counts : bool
         Compile the function with reference counts, which kernels with none of `entry`, `parallel` and `view` are without.
+    cache : bool
+        Pass False for a function that is only inlined into one other, which is cached.
     """
     if function is None:
-        return lambda function: kernel(function, parallel=parallel, entry=entry, inline=inline, view=view, counts=counts)
-    options: dict[str, Any] = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True, "parallel": parallel}
+        options = {"parallel": parallel, "entry": entry, "inline": inline, "view": view, "counts": counts, "cache": cache}
+        return lambda function: kernel(function, **options)
+    flags: dict[str, Any] = {"fastmath": FASTMATH, "error_model": "numpy", "nogil": True, "parallel": parallel}
     if not entry and not parallel:
         # An argument that is a tuple of arrays is many words, which inlining saves.
-        options |= {"forceinline": inline, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": view or counts}
-    compiled = numba.njit(**options)(function)
-    if CACHE_FOLDER is not None:
+        flags |= {"forceinline": inline, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": view or counts}
+    compiled = numba.njit(**flags)(function)
+    if cache and CACHE_FOLDER is not None:
         compiled._cache = KernelCache(function)
     return compiled
 

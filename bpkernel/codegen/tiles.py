@@ -215,6 +215,25 @@ def store(typing_context: Any, tile: Any, out: Any, n: Any, last: Any, j: Any) -
 
 
 @intrinsic
+def stream_line(typing_context: Any, source: Any, n: Any, j: Any, target: Any, m: Any, k: Any) -> Any:
+    """Copy the cache line from source[n, j] on to target[m, k], a whole line in memory, past the caches."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source_value, n_value, j_value, target_value, m_value, k_value = values
+        element = ir.FloatType() if target.dtype == types.float32 else ir.DoubleType()
+        vector = ir.VectorType(element, VECTOR * 8 // target.dtype.bitwidth)
+        read = builder.bitcast(address_of(context, builder, source, source_value, n_value, j_value), vector.as_pointer())
+        write = builder.bitcast(address_of(context, builder, target, target_value, m_value, k_value), vector.as_pointer())
+        flag = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        for v in range(LINE // VECTOR):
+            number = builder.load(builder.gep(read, [ir.Constant(INT64, v)]), align=target.dtype.bitwidth // 8)
+            builder.store(number, builder.gep(write, [ir.Constant(INT64, v)]), align=VECTOR).set_metadata("nontemporal", flag)
+        return context.get_dummy_value()
+
+    return types.none(source, types.intp, types.intp, target, types.intp, types.intp), generate
+
+
+@intrinsic
 def prefetch(typing_context: Any, w: Any, i: Any, j: Any) -> Any:
     """Ask for the cache line of w[i, j], without waiting for it, into the second-level cache; it may lie outside of w."""
 

@@ -10,8 +10,9 @@ from bpkernel.codegen.content_hash import frozen, plain_function
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.pointers import raise_fault
 from bpkernel.codegen.precision import Precision
+from bpkernel.codegen.views import block
 from bpkernel.functions.activations import forward, pointer_to_forward, pointer_to_vjp, vjp
-from bpkernel.functions.losses import error, pointer_to_error, pointer_to_slope, slope
+from bpkernel.functions.losses import errors, pointer_to_error, pointer_to_slope, slope
 
 DOUBLE = Precision.of(np.float64)
 
@@ -206,7 +207,6 @@ def _run_activation(g: int, g_prime: int, a: Any, z: Any, d: Any, fault: Any) ->
 @kernel(entry=True)
 def _run_loss(of_error: int, of_slope: int, y: Any, t: Any, e: Any, d: Any, fault: Any) -> None:
     """e ← the error of each output, d ← its slope."""
-    for k in range(y.size):
-        y_k, t_k = y[k : k + 1], t[k : k + 1]
-        e[k] = error(of_error, (y_k, y_k, t_k), fault)
+    y_of, t_of = block(y, 0, y.size, 1), block(t, 0, y.size, 1)
+    errors(of_error, (1, y_of, y_of, t_of, np.arange(y.size), e), fault)
     slope(of_slope, (y, t, d), fault)

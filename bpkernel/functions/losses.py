@@ -20,12 +20,15 @@ LOSSES, and its name to LossName.
 
 import math
 from typing import Any, ClassVar, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import types
 
+from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.pointers import by_pointer
-from bpkernel.codegen.views import vector
+from bpkernel.codegen.precision import Precision
+from bpkernel.codegen.views import matrix, row_of, vector
 from bpkernel.functions.activations import ACTIVATIONS
 from bpkernel.functions.elementary import exp
 from bpkernel.functions.elementwise_losses import ANY, ELEMENTWISE_LOSSES, slope_per_softplus
@@ -185,7 +188,32 @@ LossName: TypeAlias = Literal[
 
 BY_NAME: dict[str, Any] = {loss.name: loss() for loss in LOSSES}
 
-error, pointer_to_error = by_pointer(lambda p: p.accumulation(*[vector(p.accumulation)] * 3), may_raise=True)
+
+def _over_samples(sample_error: Any) -> Any:
+    """The function that computes E^n of many samples, from that of one: a call for each took 50 ns, and the sum itself 10."""
+    error_of = kernel(sample_error, counts=True, cache=False)
+
+    def errors(n_out: int, a: Any, y: Any, T: Any, rows: Any, e: Any) -> None:
+        for n in range(e.size):
+            e[n] = error_of(row_of(a, n, 0, n_out), row_of(y, n, 0, n_out), row_of(T, rows[n], 0, T.shape[1]))
+
+    errors.__module__, errors.__qualname__ = sample_error.__module__, sample_error.__qualname__
+    return errors
+
+
+errors, _pointer_to_errors = by_pointer(
+    lambda p: types.none(types.intp, *[matrix(p.accumulation)] * 3, vector(types.int64), vector(types.float64)), may_raise=True
+)
+_loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def pointer_to_error(sample_error: Any, precision: Precision, what: str = "") -> int:
+    """Compile the E^n of a loss for `errors`, see `by_pointer`."""
+    if sample_error not in _loops:
+        _loops[sample_error] = _over_samples(sample_error)
+    return _pointer_to_errors(_loops[sample_error], precision, what)
+
+
 slope, pointer_to_slope = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3), may_raise=True)
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numba import types
 
+from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.views import matrix, row_of, vector
 from bpkernel.functions.settings import between
@@ -199,7 +200,7 @@ class Adam(Optimizer):
 
     @staticmethod
     def factors(h: Any, t: int, c: Any) -> None:
-        c[0] = h[0] * math.sqrt(1.0 - h[2] ** t) / (1.0 - h[1] ** t)
+        c[0] = h[0] * math.sqrt(1.0 - power(h[2], t)) / (1.0 - power(h[1], t))
         c[1] = h[1]
         c[2] = h[2]
         c[3] = h[3]
@@ -215,6 +216,15 @@ class Adam(Optimizer):
             m[j] = beta_1 * m[j] + rest_1 * g[j]
             v[j] = beta_2 * v[j] + rest_2 * g[j] * g[j]
             w[j] -= eta_t * m[j] / (math.sqrt(v[j]) + epsilon)
+
+
+@kernel
+def power(beta: float, t: int) -> float:
+    """β^t to the accuracy of 1 - β^t, which is 1 to the last bit where t (1 - β) > 38, as β^t < e^(-t (1 - β)).
+
+    The C library takes 100 ns where β^t underflows, a tenth of a step of 2-8-1.
+    """
+    return beta**t if t * (1.0 - beta) < 38 else 0.0
 
 
 OPTIMIZERS: tuple[type[Any], ...] = (SGD, Adam)

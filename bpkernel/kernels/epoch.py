@@ -13,7 +13,7 @@ from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of, wait
 
 def batches_on_thread(net: Any, step: Any, samples: Any, order: Any, work: Any, total: Any, thread: int) -> None:
     """What one thread does of `batches`: it takes tasks of each stage of each batch in turn."""
-    queue, size = work.queue, work.units.n_samples
+    queue, size = work.queue, work.e.size
     n_groups, n_chunks, n_epochs = work.groups.size, work.chunks.shape[0], total.shape[0]
     n = order.size // n_epochs
     n_batches = (n + size - 1) // size
@@ -37,7 +37,7 @@ def batches_on_thread(net: Any, step: Any, samples: Any, order: Any, work: Any, 
                         for group in range(n_groups):
                             pack_group(net, packed, work.groups[group])
                         stale = False
-                    block_task(net, samples, order, work, batch, n_tasks, task, packed)
+                    block_task(net, samples, order, work, batch, n_tasks, task, packed, thread)
                 elif task == 0:
                     batch_task(kind, step, samples.s, order, work, batch, row_of(total, number // n_batches, 0, 3))
                 else:
@@ -52,7 +52,7 @@ _bind = bound(batches_on_thread)
 
 @kernel(entry=True)
 def batches(net: Any, step: Any, samples: Any, order: Any, work: Any, total: Any, n_running: int) -> None:
-    """The stages of `work`, for mini-batches of up to `work.units.n_samples` samples in the given order, one or more epochs.
+    """The stages of `work`, for mini-batches of up to `work.e.size` samples in the given order, one or more epochs.
 
     order (n_epochs * n,): rows of the samples;  total (n_epochs, 3): added to, namely Σ_n s_n E^n, and the sums over the
     batches of n Σ_n s_n E^n / Σ_n s_n and of n ½ alpha Σ w² / Σ_n s_n, each E^n as of its own batch.  With TRAINING the

@@ -93,14 +93,14 @@ def _deltas(i: Any, j: Any, bias: int, add: int, w: Any, delta: Any, width: int,
             d[n, i[p]] = add_product(d[n, i[p]], w[i[p], j[p]], delta[n, j[p]])
 
 
-def _gradient(i: Any, j: Any, z: Any, delta: Any, g: Any) -> None:
+def _gradient(i: Any, j: Any, add: int, z: Any, delta: Any, g: Any) -> None:
     """Eq. 4: ∂E/∂w_ji = Σ_n δ_j z_i for the weights (i, j) of a list.
 
     i, j (n_present,);  z (n_samples, > i), from z_0 on if the edge has biases;  delta (n_samples, > j);  g (n_present,):
-    overwritten.
+    overwritten or, where `add` is 1, added to.
     """
     n_samples = delta.shape[0]
-    for p in range(i.size):
+    for p in range(0 if add else i.size):
         g[p] = 0
     whole = n_samples - n_samples % SAMPLES
     for n in range(0, whole, SAMPLES):  # all samples of one weight at a time would not stay in the first-level cache
@@ -156,7 +156,7 @@ sums_of_few, _pointer_to_sums = by_pointer(
     )
 )
 gradient_of_few, _pointer_to_gradient = by_pointer(
-    lambda p: types.none(*_list, matrix(p.storage), matrix(p.storage), vector(p.master))
+    lambda p: types.none(*_list, types.intp, matrix(p.storage), matrix(p.storage), vector(p.master))
 )
 step_of_few, _pointer_to_step = by_pointer(
     lambda p: types.none(

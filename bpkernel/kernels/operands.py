@@ -79,15 +79,17 @@ class Step(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch memory and plan for batches of at most `units.n_samples` samples."""
+    """Scratch memory and plan for batches of at most `e.size` samples."""
 
     stages: np.ndarray  # (n_stages,) int64: what is done once at the start, then what is done for every batch
     units: Units
+    together: int  # samples whose units a thread holds at once, and then no others; 0 if there is room for those of a batch
     e: np.ndarray  # (n_samples,) float64: E^n
     scale: np.ndarray  # (n_samples,): what multiplies δ_k
     packed: np.ndarray  # (1, n_packed), with chunks one copy per thread; (1, 0) where batches are too small
     chunks: np.ndarray  # (n_chunks, n_params): gradients of chunks of a batch
     groups: np.ndarray  # (n_groups,) of GROUP
+    pieces: np.ndarray  # (n_pieces,) of GROUP
     dw: np.ndarray  # (n_threads, size of the largest group + scratch of `update_listed`): gradients
     gradient: np.ndarray  # (n_params,): the sum of all gradients, added to; (0,) with an optimizer
     factors: np.ndarray  # (2, n_factors) float64: of the optimizer, for this step and the next
@@ -180,22 +182,27 @@ def work(
     """
     precision = layout.precision
     n_chunks = partition.n_chunks_of(layout, batch_size)
-    groups = partition.weight_groups(layout, n_threads, chunked=n_chunks > 0)
+    groups, pieces = partition.weight_groups(layout, n_threads, chunked=n_chunks > 0)
     rows = zip(groups["edge"].tolist(), (groups["last"] - groups["first"] + 1).tolist(), strict=True)
     largest = max(n * layout.row_lengths[edge] for edge, n in rows)
     largest += (1 + len(step.state)) * PIECE
+    together = 0 if keep_a else partition.samples_together(layout, batch_size, n_chunks)
+    if together:
+        compile_panels(net.panels, _widths(layout), precision, add=layout.branches, dots=False, add_gradients=True)
     few = batch_size < WORTH_PACKING
     if few and layout.n_packed > 0:
         compile_panels(net.panels, (), precision, add=layout.branches, dots=True)
     copies, n_packed = n_threads if n_chunks else 1, 0 if few else layout.n_packed
     return Work(
         np.array(TRAINING if step.update else SUM_OF_GRADIENTS, np.int64),
-        units(layout, batch_size, backward=True, packed=not few, keep_a=keep_a),
+        units(layout, together * n_threads or batch_size, backward=True, packed=not few, keep_a=keep_a),
+        together,
         np.zeros(batch_size),
         np.zeros(batch_size, precision.accumulation),
         aligned_zeros(copies * n_packed, precision.storage).reshape(copies, n_packed),
         aligned_zeros(n_chunks * layout.n_params, precision.master).reshape(n_chunks, layout.n_params),
         groups,
+        pieces,
         aligned_zeros(n_threads * largest, precision.master).reshape(n_threads, largest),
         aligned_zeros(0 if step.update else layout.n_params, precision.master) if gradient is None else gradient,
         np.zeros((2, step.n_factors)),

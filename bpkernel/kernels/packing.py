@@ -19,12 +19,14 @@ from typing import Any
 
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import LINE_VECTORS, ROWS
-from bpkernel.codegen.tiles import load, panel_width, per_line, store, transpose_8, zeros
+from bpkernel.codegen.tiles import load, panel_width, per_line, store, stream_line, transpose_8, zeros
 from bpkernel.codegen.views import block, rows_from
 from bpkernel.kernels.layout import weight_rows, whole_lines
 
 WORTH_PACKING = 8  # samples in a batch from which on Eq. 7 is faster with packed weights
-PACKED_ROWS = 24  # rows of weights that are packed at once: whole tiles of ROWS, and whole blocks of 8 of transposed weights
+# Rows of weights that are packed at once, after the biases: whole tiles of ROWS, and whole blocks of 8 of transposed weights.
+# With more the processor forgets the pages of the first ones before it comes to the next panel.
+PACKED_ROWS = 24
 TOGETHER = 32  # samples whose z are packed at once: their lines stay in the first-level cache
 
 
@@ -45,11 +47,7 @@ def pack_group(net: Any, packed: Any, group: Any) -> None:
         return
     w = weight_rows(edge, net.params)
     if edge.wide:
-        first = group.first
-        while first <= group.last:  # few rows at once, whose pages the processor remembers
-            last = min(first + PACKED_ROWS - 1 + (edge.bias if first == 0 else 0), group.last)
-            pack_panels(edge, w, first, last, packed)
-            first = last + 1
+        pack_panels(edge, w, group.first, group.last, packed)
     elif edge.source > 0:
         column = per_line(packed) - edge.bias
         transpose(w, group.first, group.last, edge.n_out, column, transposed_rows(edge, packed))
@@ -62,7 +60,9 @@ def pack_panels(edge: Any, w: Any, first: int, last: int, packed: Any) -> None:
     for j in range(0, width, most):
         n = min(most, width - j)
         panel = block(packed, edge.packed + (edge.bias + edge.n_in) * j, edge.bias + edge.n_in, n)
-        copy_lines(rows_from(w, first, last + 1 - first, j), rows_from(panel, first, last + 1 - first, 0), n)
+        for i in range(first, last + 1):
+            for v in range(0, n, per_line(packed)):
+                stream_line(w, i, j + v, panel, i, v)
     if edge.source > 0:
         first_unit, end = max(first - edge.bias, 0), last + 1 - edge.bias
         for i in range(first_unit // most * most, end, most):

@@ -3,12 +3,13 @@
 No cut that has an influence on the order of a sum depends on the number of threads.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from bpkernel.codegen.jit import kernel
-from bpkernel.codegen.processor import ROWS
+from bpkernel.codegen.processor import CACHES, ROWS
 from bpkernel.kernels.layout import Layout
 from bpkernel.kernels.packing import PACKED_ROWS
 from bpkernel.runtime.memory import padded
@@ -31,6 +32,8 @@ GROUP = np.dtype(
         ("first", np.int64),  # its first and its last row of the weights of the edge
         ("last", np.int64),
         ("place", np.int64),  # of its first row among the rows of all edges
+        ("first_piece", np.int64),  # its pieces are those from first_piece up to end_piece
+        ("end_piece", np.int64),
     ],
     align=True,
 )
@@ -59,14 +62,29 @@ def n_chunks_of(layout: Layout, batch_size: int) -> int:
     return n_chunks if few and n_chunks > 1 else 0
 
 
-def weight_groups(layout: Layout, n_threads: int, *, chunked: bool) -> np.ndarray:
-    """Groups of rows of weights, an array of GROUP: whole tiles, of about the same cost.
+def samples_together(layout: Layout, batch_size: int, n_chunks: int) -> int:
+    """The samples of a chunk whose units a thread computes at a time; 0 for all of them.
 
-    With chunks there are few groups, so that threads write to few of the same cache lines.
+    Their z and δ fill a quarter of the second-level cache.  4-32-16-4 then takes 225 instead of 330 ns a sample in a batch of
+    10,000, on one thread; an eighth as many, which fit the first-level cache, were no faster.
+    """
+    if n_chunks == 0:
+        return 0
+    together = max(CACHES[1] // 4 // (2 * layout.n_units * layout.dtype.itemsize) // ROWS, 1) * ROWS
+    return together if batch_size >= 2 * n_chunks * together else 0  # two parts at least
+
+
+def weight_groups(layout: Layout, n_threads: int, *, chunked: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of rows of weights, and their pieces, two arrays of GROUP: whole tiles, of about the same cost.
+
+    With chunks there are few groups, so that threads write to few of the same cache lines.  Groups of wide edges are updated
+    and packed in pieces, which stay in the second-level cache meanwhile; other groups are one piece.
     """
     widths = [padded(n_out, layout.dtype) for n_out in layout.edges["n_out"].tolist()]
     cost = sum(width * n_rows for width, n_rows in zip(widths, layout.n_rows, strict=True))
-    groups, place = [], 0
+    groups: list[tuple[int, ...]] = []
+    pieces: list[tuple[int, ...]] = []
+    place = 0
     for number, (n_rows, length, width) in enumerate(zip(layout.n_rows, layout.row_lengths, widths, strict=True)):
         wide = bool(layout.edges["wide"][number])
         most = WIDE_TILES if wide else max(GROUP_TILES, GROUP_BYTES // (ROWS * length * layout.dtype.itemsize))
@@ -76,9 +94,13 @@ def weight_groups(layout: Layout, n_threads: int, *, chunked: bool) -> np.ndarra
         n_steps = -(-(n_rows - first) // step)
         n_groups = -(-n_steps // max(tiles * ROWS // step, 1))
         bounds = [0, *(first + step * (i * n_steps // n_groups) for i in range(1, n_groups)), n_rows]
-        groups += [(number, bounds[i], bounds[i + 1] - 1, place + bounds[i]) for i in range(n_groups)]
+        for start, end in pairwise(bounds):
+            inner = range(first + step * (start // step + 1), end, step) if wide else ()
+            own = [(number, i, j - 1, place + i) for i, j in pairwise([start, *inner, end])]
+            groups.append((number, start, end - 1, place + start, len(pieces), len(pieces) + len(own)))
+            pieces += [(*piece, len(pieces) + i, len(pieces) + i + 1) for i, piece in enumerate(own)]
         place += n_rows
-    return np.array(groups, GROUP)
+    return np.array(groups, GROUP), np.array(pieces, GROUP)
 
 
 @kernel

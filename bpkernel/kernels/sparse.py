@@ -30,14 +30,14 @@ def _sums(w: Any, bias: int, add: int, indptr: Any, indices: Any, data: Any, row
 
 
 def _gradient(
-    bias: int, indptr: Any, indices: Any, data: Any, rows: Any, delta: Any, first: int, last: int, width: int, dw: Any
+    bias: int, add: int, indptr: Any, indices: Any, data: Any, rows: Any, delta: Any, first: int, last: int, width: int, dw: Any
 ) -> None:
     """Eq. 4: Σ_n δ_j x_i over the x_i that are not 0, for rows first to last of the weights.
 
     indptr, indices, data: X in CSR form with sorted indices, sample n is its row rows[n];  delta (n_samples, ≥ width);
-    dw (last - first + 1, row): overwritten.
+    dw (last - first + 1, row): overwritten or, where `add` is 1, added to.
     """
-    for i in range(last - first + 1):
+    for i in range(0 if add else last - first + 1):
         dw_i = row_of(dw, i, 0, width)
         for j in range(width):
             dw_i[j] = 0
@@ -68,7 +68,9 @@ sums_of_sparse, _pointer_to_sums = by_pointer(
     lambda p: types.none(matrix(p.storage), types.intp, types.intp, *_csr(p), types.intp, matrix(p.accumulation))
 )
 gradient_of_sparse, _pointer_to_gradient = by_pointer(
-    lambda p: types.none(types.intp, *_csr(p), matrix(p.storage), types.intp, types.intp, types.intp, matrix(p.master))
+    lambda p: types.none(
+        types.intp, types.intp, *_csr(p), matrix(p.storage), types.intp, types.intp, types.intp, matrix(p.master)
+    )
 )
 
 

@@ -90,22 +90,30 @@ def add_objective(error: float, objective: Any, squares: Any, n_samples: int, to
 
 
 @kernel
-def block_task(net: Any, samples: Any, order: Any, work: Any, batch: Any, n_blocks: int, block: int, packed: Any) -> None:
+def block_task(
+    net: Any, samples: Any, order: Any, work: Any, batch: Any, n_blocks: int, block: int, packed: Any, thread: int
+) -> None:
     """PASSES: the forward pass, E^n and the backward pass of a block of samples, and with chunks their gradient.
 
+    With `work.together` these are so many samples at a time, whose units the thread keeps in the first-level cache.
     packed (n_packed,): the packed weights, shared or one copy per thread.
     """
     n_samples, n_chunks = batch.stop - batch.start, work.chunks.shape[0]
     first, stop = block_start(block, n_samples, n_blocks), block_start(block + 1, n_samples, n_blocks)
-    rows = line(order, batch.start + first, batch.start + stop)
     X = rows_from(samples.X, 0, samples.X.shape[0], 0)
     X_other = rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     T = rows_from(samples.T, 0, samples.T.shape[0], 0)
-    forward_pass(net, X, X_other, samples.sparse, rows, work.units, packed, first)
-    errors_of_block(net, T, rows, work.units, first, line(work.e, first, stop))
-    backward_pass(net, T, rows, work, packed, first)
-    if n_chunks > 0:
-        chunk_gradient(net, samples.sparse, rows, work, block, first)
+    start, add = first, 0
+    while start < stop or add == 0:  # once for a chunk without samples, too, whose gradient is then 0
+        end = min(start + work.together, stop) if work.together > 0 else stop
+        place = thread * work.together if work.together > 0 else start  # row of the units
+        rows, scale = line(order, batch.start + start, batch.start + end), line(work.scale, start, end)
+        forward_pass(net, X, X_other, samples.sparse, rows, work.units, packed, place)
+        errors_of_block(net, T, rows, work.units, place, line(work.e, start, end))
+        backward_pass(net, T, rows, work.units, scale, packed, place)
+        if n_chunks > 0:
+            chunk_gradient(net, samples.sparse, rows, work, block, place, add)
+        start, add = end, 1
 
 
 @kernel
@@ -133,21 +141,23 @@ def group_task(
 ) -> None:
     """UPDATE or GRADIENT of a group of rows of weights; PREPARE and UPDATE write its packed copy and its squares."""
     this, other = batch.number % 2, (batch.number + 1) % 2
+    size = group_range(net, group)[1]
+    g, listed = row_of(work.dw, thread, 0, size), in_lists(net, samples.sparse, group)
     if kind != PREPARE:
-        size = group_range(net, group)[1]
-        g = row_of(work.dw, thread, 0, size)
         batch_gradient(net, samples.sparse, line(order, batch.start, batch.stop), work, group, g)
-        if kind == UPDATE:
-            own = row_of(work.factors, this, 0, work.factors.shape[1])
-            if in_lists(net, samples.sparse, group):
-                scratch = row_of(work.dw, thread, size, work.dw.shape[1] - size)
-                update_listed(net, step, group, work.objective[this, 0], own, g, scratch)
-            else:
-                update_group(net, step, group, work.objective[this, 0], own, g)
-        else:
-            add_gradient(net, samples.sparse, group, g, work.gradient)
-    if kind != GRADIENT:
+    if kind == GRADIENT:
+        add_gradient(net, samples.sparse, group, g, work.gradient)
+        return
+    l2, own = work.objective[this, 0], row_of(work.factors, this, 0, work.factors.shape[1])
+    if kind == UPDATE and listed:
+        update_listed(net, step, group, l2, own, g, row_of(work.dw, thread, size, work.dw.shape[1] - size))
+    row = net.edges[group.edge].row
+    for number in range(group.first_piece, group.end_piece):
+        piece = work.pieces[number]
+        if kind == UPDATE and not listed:
+            g_piece = line(g, (piece.first - group.first) * row, (piece.last + 1 - group.first) * row)
+            update_group(net, step, piece, l2, own, g_piece)
         if work.chunks.shape[0] == 0:
-            pack_group(net, row_of(work.packed, 0, 0, work.packed.shape[1]), group)
+            pack_group(net, row_of(work.packed, 0, 0, work.packed.shape[1]), piece)
         if step.alpha > 0:
-            square_group(net, group, row_of(work.squares, this if kind == PREPARE else other, 0, work.squares.shape[1]))
+            square_group(net, piece, row_of(work.squares, this if kind == PREPARE else other, 0, work.squares.shape[1]))

@@ -22,14 +22,14 @@ from bpkernel.codegen.processor import LINE, ROWS, VECTOR, VECTORS, WIDTHS
 from bpkernel.codegen.tiles import add_dots, add_outer, add_outer_t, lanes, load, per_line, prefetch, store, zeros
 from bpkernel.codegen.views import block, flat, matrix, row_of, rows_from
 from bpkernel.functions.activations import forward, vjp
-from bpkernel.functions.losses import error, slope
+from bpkernel.functions.losses import slope
 from bpkernel.kernels.layout import whole_lines
 
 FEW = 3  # rows left over that are cheaper one by one than as a tile: 2 single rows cost 0.7 of a tile of 6, 3 cost 1.0
 ALONE = 8  # vectors of a panel of single rows: with fewer sums at once the processor waits for the latency of additions
 PANEL_LINES = max(VECTORS * VECTOR // LINE, 1)  # cache lines of a panel in each row
 
-SUMS, GRADIENT, DOTS, ROW = 0, 2, 3, 5  # rows of the table of pointers; SUMS + 1, DOTS + 1 and ROW + 1 are those that add
+SUMS, GRADIENT, DOTS, ROW = 0, 2, 4, 6  # rows of the table of pointers; SUMS + 1 and so on are those that add
 
 
 @kernel
@@ -80,12 +80,14 @@ def _panel_of_row(vectors: int, add: bool) -> Callable[..., None]:
     return panel_of_row
 
 
-def _panel_of_gradient(vectors: int) -> Callable[..., None]:
+def _panel_of_gradient(vectors: int, add: bool) -> Callable[..., None]:
     def panel_of_gradient(z: Any, delta: Any, apart: int, dw: Any) -> None:
         last = dw.shape[0] - 1
         for i in range(0, last + 1, ROWS):
             first, column = (0, i) if apart == 0 else (i // ROWS * apart, 0)
             dw_ij = zeros(dw, ROWS, vectors)
+            if add:
+                dw_ij = load(dw_ij, dw, i, last, 0)
             for n in range(delta.shape[0]):  # dw[i, j] += z[n, i] * delta[n, j]
                 dw_ij = add_outer_t(dw_ij, z, first + n, column, column + last - i, delta, n, 0)
             store(dw_ij, dw, i, last, 0)
@@ -124,13 +126,13 @@ _call_gradient, _pointer_to_gradient = by_pointer(
 )
 PANELS_OF_SUMS = {(vectors, add): _panel_of_sums(vectors, bool(add)) for vectors in WIDTHS for add in (0, 1)}
 PANELS_OF_ROWS = {(v, add): _panel_of_row(v, bool(add)) for v in range(ALONE, 0, -(LINE // VECTOR)) for add in (0, 1)}
-PANELS_OF_GRADIENT = {vectors: _panel_of_gradient(vectors) for vectors in WIDTHS}
+PANELS_OF_GRADIENT = {(vectors, add): _panel_of_gradient(vectors, bool(add)) for vectors in WIDTHS for add in (0, 1)}
 PANELS_OF_DOTS = {add: _panel_of_dots(bool(add)) for add in (0, 1)}
 
 
 def no_panels() -> np.ndarray:
     """The table of pointers to the panels of every kind and width in vectors, with none compiled."""
-    return np.zeros((7, max(VECTORS, ALONE) + 1), np.int64)
+    return np.zeros((8, max(VECTORS, ALONE) + 1), np.int64)
 
 
 def _needed(widths: Iterable[int], precision: Precision, most: int) -> set[int]:
@@ -140,17 +142,20 @@ def _needed(widths: Iterable[int], precision: Precision, most: int) -> set[int]:
     return {v for n in vectors for v in (most if n >= most else 0, n % most) if v}
 
 
-def compile_panels(panels: np.ndarray, widths: Iterable[int], precision: Precision, *, add: bool, dots: bool) -> None:
+def compile_panels(
+    panels: np.ndarray, widths: Iterable[int], precision: Precision, *, add: bool, dots: bool, add_gradients: bool = False
+) -> None:
     """Compile the panels for matrices of these widths, in numbers, unless they are in the table already.
 
-    `add` compiles those that add to their result too, `dots` those for few samples.
+    `add` compiles those that add to their result too, of Eq. 4 `add_gradients`, `dots` those for few samples.
     """
     for vectors in _needed(widths, precision, VECTORS):
         for kind in range(1 + add):
             if not panels[SUMS + kind, vectors]:
                 panels[SUMS + kind, vectors] = _pointer_to_sums(PANELS_OF_SUMS[vectors, kind], precision)
-        if not panels[GRADIENT, vectors]:
-            panels[GRADIENT, vectors] = _pointer_to_gradient(PANELS_OF_GRADIENT[vectors], precision)
+        for kind in range(1 + add_gradients):
+            if not panels[GRADIENT + kind, vectors]:
+                panels[GRADIENT + kind, vectors] = _pointer_to_gradient(PANELS_OF_GRADIENT[vectors, kind], precision)
     for kind in range(1 + add) if dots else ():
         if not panels[DOTS + kind, 0]:
             panels[DOTS + kind, 0] = _pointer_to_sums(PANELS_OF_DOTS[kind], precision)
@@ -212,18 +217,6 @@ def outputs(pointer: int, n_out: int, z: Any, fault: Any) -> None:
 
 
 @kernel
-def errors(pointer: int, n_out: int, a: Any, y: Any, T: Any, rows: Any, e: Any, fault: Any) -> None:
-    """E^n of every sample.
-
-    a, y (n_samples, ≥ n_out);  T (any, n_targets): targets, sample n is T[rows[n]];  e (n_samples,) float64: overwritten;
-    fault (1,): of an exception in E.
-    """
-    for n in range(a.shape[0]):
-        a_n, y_n, t_n = row_of(a, n, 0, n_out), row_of(y, n, 0, n_out), row_of(T, rows[n], 0, T.shape[1])
-        e[n] = error(pointer, (a_n, y_n, t_n), fault)
-
-
-@kernel
 def output_deltas(pointers: Any, n_out: int, a: Any, y: Any, T: Any, rows: Any, scale: Any, delta: Any, fault: Any) -> None:
     """Eq. 5: δ_k = g'(a_k) ∂E/∂y_k, times the weight of the sample.
 
@@ -235,17 +228,22 @@ def output_deltas(pointers: Any, n_out: int, a: Any, y: Any, T: Any, rows: Any, 
     pointer_to_slope, pointer_to_vjp = pointers
     for n in range(y.shape[0]):
         y_n, t_n, delta_n = row_of(y, n, line, n_out), row_of(T, rows[n], 0, T.shape[1]), row_of(delta, n, line, n_out)
-        if pointer_to_slope == 0:  # g'(a_k) cancels the denominator of ∂E/∂y_k, which may be 0
-            for k in range(n_out):
-                delta_n[k] = y_n[k] - t_n[k]
-        else:
+        if pointer_to_slope != 0:
             slope(pointer_to_slope, (y_n, t_n, delta_n), fault)
+            continue
+        scale_n = scale[n]  # g'(a_k) cancels the denominator of ∂E/∂y_k, which may be 0
+        for k in range(n_out):
+            delta_n[k] = (y_n[k] - t_n[k]) * scale_n
     if pointer_to_slope != 0:
         vjp(pointer_to_vjp, (flat(a), flat(y), flat(delta), row, line, n_out), fault)
     for n in range(y.shape[0]):
-        delta_n = row_of(delta, n, line, n_out)
-        for k in range(n_out):
-            delta_n[k] = delta_n[k] * scale[n] if scale[n] != 0 else scale[n]  # δ_k may be Inf where it does not count
+        delta_n, scale_n = row_of(delta, n, line, n_out), scale[n]
+        if scale_n == 0:  # δ_k may be Inf where it does not count
+            for k in range(n_out):
+                delta_n[k] = 0
+        elif pointer_to_slope != 0:
+            for k in range(n_out):
+                delta_n[k] *= scale_n
 
 
 @kernel
@@ -280,28 +278,28 @@ def hidden_deltas(pointer: int, a: Any, z: Any, n_out: int, delta: Any, fault: A
 
 
 @kernel
-def gradient(panels: Any, z: Any, delta: Any, first: int, last: int, width: int, dw: Any) -> None:
+def gradient(panels: Any, add: int, z: Any, delta: Any, first: int, last: int, width: int, dw: Any) -> None:
     """Eq. 4, summed over the samples: ∂E/∂w_ji = Σ_n δ_j z_i, for the weights from units first to last.
 
     z (n_samples, > last), from z_0 on if the edge has biases;  delta (n_samples, ≥ width);  dw (last - first + 1, row):
-    overwritten.
+    overwritten or added to.
     """
     j = 0
     while j < width:
         vectors = min(VECTORS, (width - j) // lanes(dw))
         delta_j, dw_j = rows_from(delta, 0, delta.shape[0], j), rows_from(dw, 0, last - first + 1, j)
-        _call_gradient(panels[GRADIENT, vectors], (rows_from(z, 0, z.shape[0], first), delta_j, 0, dw_j))
+        _call_gradient(panels[GRADIENT + add, vectors], (rows_from(z, 0, z.shape[0], first), delta_j, 0, dw_j))
         j += vectors * lanes(dw)
 
 
 @kernel
 def gradient_of_packed(
-    panels: Any, units: Any, z: int, delta: int, first: int, n_samples: int, apart: int, width: int, dw: Any
+    panels: Any, add: int, units: Any, z: int, delta: int, first: int, n_samples: int, apart: int, width: int, dw: Any
 ) -> None:
     """Eq. 4 over packed z and δ, n_samples of them from row `first` of each tile and panel on.
 
     units: the packed units, where z are tiles of ROWS units from `z` on, and δ panels from `delta` on, each of which has room
-    for `apart` rows;  dw (n_in, row): overwritten.
+    for `apart` rows;  dw (n_in, row): overwritten or added to.
     """
     n_in, n_tiles, j = dw.shape[0], (dw.shape[0] + ROWS - 1) // ROWS, 0
     tiles = block(units, z + first * ROWS, n_tiles * apart, ROWS)
@@ -309,5 +307,5 @@ def gradient_of_packed(
         vectors = min(VECTORS, (width - j) // lanes(dw))
         n = vectors * lanes(dw)
         panel = block(units, delta + apart * j + first * n, n_samples, n)
-        _call_gradient(panels[GRADIENT, vectors], (tiles, panel, apart, rows_from(dw, 0, n_in, j)))
+        _call_gradient(panels[GRADIENT + add, vectors], (tiles, panel, apart, rows_from(dw, 0, n_in, j)))
         j += n

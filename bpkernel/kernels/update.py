@@ -26,8 +26,8 @@ def in_lists(net: Any, sparse: Any, group: Any) -> bool:
 
 
 @kernel
-def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, first: int, g: Any) -> None:
-    """Eq. 4 for a group, over the samples from `first` on; g (size of the group,): overwritten.
+def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, first: int, add: int, g: Any) -> None:
+    """Eq. 4 for a group, over the samples in rows `first` on of the units; g (size of the group,): overwritten or added to.
 
     rows (n,): the rows of the samples, for sparse inputs.
     """
@@ -36,46 +36,49 @@ def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, fir
     delta = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
     if in_lists(net, sparse, group):
         i, j = listed_in_group(net, group)
-        gradient_of_few(net.lists.gradient, (i, j, z, delta, line(g, 0, i.size)))
+        gradient_of_few(net.lists.gradient, (i, j, add, z, delta, line(g, 0, i.size)))
         return
     n_rows, width = group.last - group.first + 1, whole_lines(edge.n_out, per)
     dw = block(g, 0, n_rows, edge.row)
     if edge.source == 0 and sparse.sums != 0:
         X = sparse.indptr, sparse.indices, sparse.data
-        gradient_of_sparse(sparse.gradient, (edge.bias, *X, rows, delta, group.first, group.last, width, dw))
+        gradient_of_sparse(sparse.gradient, (edge.bias, add, *X, rows, delta, group.first, group.last, width, dw))
     elif edge.wide and units.packed.size > 0:
-        packed_gradient(net, units, group, edge, first, rows_from(z, 0, n, 0), delta, dw)
+        packed_gradient(net, add, units, group, edge, first, rows_from(z, 0, n, 0), delta, dw)
     else:
-        gradient(net.panels, z, delta, group.first, group.last, width, dw)
+        gradient(net.panels, add, z, delta, group.first, group.last, width, dw)
     for i in range(dw.shape[0]):
         for j in range(width, edge.row):  # the cache line that keeps rows from being a multiple of a page
             dw[i, j] = 0
 
 
 @kernel
-def packed_gradient(net: Any, units: Any, group: Any, edge: Any, first: int, z: Any, delta: Any, dw: Any) -> None:
+def packed_gradient(net: Any, add: int, units: Any, group: Any, edge: Any, first: int, z: Any, delta: Any, dw: Any) -> None:
     """Eq. 4 for a group of a wide edge, over the samples from `first` on: biases from z_0 = 1, weights from packed z and δ.
 
     z (n_samples, ≥ 1), from z_0 on if the edge has biases;  delta (n_samples, ≥ width);  dw (rows of the group, row):
-    overwritten.
+    overwritten or added to.
     """
     width, n_biases = whole_lines(edge.n_out, per_line(delta)), edge.bias if group.first == 0 else 0
     if n_biases:
-        gradient(net.panels, z, delta, 0, 0, width, dw)
+        gradient(net.panels, add, z, delta, 0, 0, width, dw)
     source, target, apart = net.nodes[edge.source], net.nodes[edge.target], units.n_samples
     tiles = (source.z_tiles + group.first + n_biases - edge.bias) * apart
     dw_units = rows_from(dw, n_biases, dw.shape[0] - n_biases, 0)
     panels = target.delta_panels * apart
-    gradient_of_packed(net.panels, units.packed, tiles, panels, first, delta.shape[0], apart, width, dw_units)
+    gradient_of_packed(net.panels, add, units.packed, tiles, panels, first, delta.shape[0], apart, width, dw_units)
 
 
 @kernel
-def chunk_gradient(net: Any, sparse: Any, rows: Any, work: Any, chunk: int, first: int) -> None:
-    """Eq. 4 for all weights, over the samples of a chunk, in the given rows, from the batch's sample `first` on."""
+def chunk_gradient(net: Any, sparse: Any, rows: Any, work: Any, chunk: int, first: int, add: int) -> None:
+    """Eq. 4 for all weights, over samples of a chunk, in the given rows, whose units are in rows `first` on.
+
+    The gradient of the chunk is overwritten or added to.
+    """
     for number in range(work.groups.size):
         group = work.groups[number]
         start, size = group_range(net, group)
-        group_gradient(net, sparse, rows, work.units, group, first, row_of(work.chunks, chunk, start, size))
+        group_gradient(net, sparse, rows, work.units, group, first, add, row_of(work.chunks, chunk, start, size))
 
 
 @kernel
@@ -97,7 +100,7 @@ def batch_gradient(net: Any, sparse: Any, rows: Any, work: Any, group: Any, g: A
         size = listed_in_group(net, group)[0].size if in_lists(net, sparse, group) else g.size
         add_chunks(work.chunks, group_range(net, group)[0], line(g, 0, size))
     else:
-        group_gradient(net, sparse, rows, work.units, group, 0, g)
+        group_gradient(net, sparse, rows, work.units, group, 0, 0, g)
     if not in_lists(net, sparse, group):
         keep_present(net, group, g)
 

@@ -8,6 +8,7 @@ import pytest
 from bpkernel.codegen import tiles
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import LINE, ROWS, VECTOR, WIDTHS
+from bpkernel.runtime.memory import aligned_zeros
 
 DTYPES = ["float32", "float64"]
 GUARD = -7.0
@@ -77,7 +78,7 @@ def compiled(rows, vectors):
     def outer_t(z, w, i, last, j, out):
         t = tiles.load(tiles.zeros(out, rows, vectors), out, i, last, j)
         for n in range(w.shape[0]):
-            t = tiles.add_outer_t(t, z, n, i, last, w, j)
+            t = tiles.add_outer_t(t, z, n, i, last, w, n, j)
         tiles.store(t, out, i, last, j)
 
     return copy, clear, outer, outer_t
@@ -207,3 +208,19 @@ def test_dot_products_are_summed_in_the_order_of_their_index():
     compiled(ROWS, 1)[2](z, np.ascontiguousarray(w.T), 0, 10, 0, sums)
     assert dots[:ROWS].all()
     np.testing.assert_array_equal(dots, sums)
+
+
+@kernel(entry=True)
+def stream(source, n, j, target, m, k):
+    tiles.stream_line(source, n, j, target, m, k)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_line_is_copied_past_the_caches_and_nothing_else(dtype):
+    per = LINE // np.dtype(dtype).itemsize
+    source, target = (aligned_zeros(4 * 3 * per, np.dtype(dtype)).reshape(4, 3 * per) for _ in range(2))
+    source[:], target[:] = np.random.default_rng(0).standard_normal(source.shape), 7
+    expected = target.copy()
+    expected[2, per : 2 * per] = source[1, 3 : 3 + per]  # from anywhere, to a whole line
+    stream(source, 1, 3, target, 2, per)
+    np.testing.assert_array_equal(target, expected)

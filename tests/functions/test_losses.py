@@ -6,6 +6,7 @@ import pytest
 from bpkernel import reference
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.precision import Precision
+from bpkernel.codegen.views import block
 from bpkernel.error_bounds import ERROR_TERMS, RANDOM_TARGETS, SLOPE_TERMS
 from bpkernel.functions import losses
 
@@ -13,8 +14,9 @@ DTYPES = [np.float32, np.float64]
 
 
 @kernel(entry=True)
-def run_error(pointer, a, y, t, fault):
-    return losses.error(pointer, (a, y, t), fault)
+def run_errors(pointer, a, y, t, rows, e, fault):
+    a_n, y_n, t_n = block(a, 0, 1, a.size), block(y, 0, 1, y.size), block(t, 0, 1, t.size)
+    losses.errors(pointer, (y.size, a_n, y_n, t_n, rows, e), fault)
 
 
 @kernel(entry=True)
@@ -23,7 +25,9 @@ def run_slope(pointer, y, t, d, fault):
 
 
 def _error(function, a, y, t):
-    return run_error(losses.pointer_to_error(function, Precision.of(y.dtype)), a, y, t, np.zeros(1, np.int64))
+    e, pointer = np.zeros(1), losses.pointer_to_error(function, Precision.of(y.dtype))
+    run_errors(pointer, a, y, t, np.zeros(1, np.int64), e, np.zeros(1, np.int64))
+    return e[0]
 
 
 def error(name, a, y, t):

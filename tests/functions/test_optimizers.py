@@ -181,3 +181,14 @@ def test_copies_go_on_from_the_same_state(name, copied, data):
     assert net.fit(*data, epochs=2, optimizer=optimizer).loss == other_net.fit(*data, epochs=2, optimizer=other).loss
     assert optimizer.snapshot()[1].any()
     assert not np.shares_memory(optimizer.bind(optimizer.snapshot()[0])[0], other.bind(optimizer.snapshot()[0])[0])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999999])
+def test_what_is_left_out_of_powers_changes_no_bit(beta):
+    @kernel(entry=True)
+    def both(beta, t):
+        return optimizers.power(beta, t), beta**t
+
+    for t in [1, 2, 3, 10, *(int(x / (1 - beta)) + k for x in (37, 38, 40, 745, 1000) for k in (-1, 0, 1))]:
+        found, whole = both(beta, t)
+        assert 1 - found == 1 - whole

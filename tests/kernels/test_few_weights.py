@@ -30,7 +30,7 @@ def run_sums(pointer, i, j, bias, add, w, z, width, a):
 
 @kernel(entry=True)
 def run_gradient_of_few(pointer, i, j, z, delta, g):
-    few_weights.gradient_of_few(pointer, (i, j, view(z), view(delta), g))
+    few_weights.gradient_of_few(pointer, (i, j, 0, view(z), view(delta), g))
 
 
 @kernel(entry=True)
@@ -94,7 +94,7 @@ def check_sums(rng, n_samples, n_in, n_out, bias, share, dtype):
     whole_i, whole_j = np.r_[np.zeros(n_out * bias, np.uint32), i], np.r_[np.arange(n_out * bias, dtype=np.uint32), j]
     g, dw = Guarded(1, len(whole_i), dtype), Guarded(bias + n_in, n_out, dtype)
     run_gradient_of_few(lists.gradient, whole_i, whole_j, z.array, delta.array, g.array[0, : len(whole_i)])
-    run_gradient(panels, z.array, delta.array, 0, bias + n_in - 1, padded(n_out, real), dw.array)
+    run_gradient(panels, 0, z.array, delta.array, 0, bias + n_in - 1, padded(n_out, real), dw.array)
     np.testing.assert_array_equal(g.array[0, : len(whole_i)], dw.array[whole_i, whole_j])
     assert g.is_whole()
     total = Guarded(bias + n_in, n_out, dtype)

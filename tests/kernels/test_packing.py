@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import bpkernel as bp
 from bpkernel.codegen.jit import kernel
@@ -9,7 +10,8 @@ from bpkernel.codegen.processor import LINE, ROWS, VECTOR, VECTORS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import rows_from
 from bpkernel.functions import activations, losses
-from bpkernel.kernels import layout, packing, partition
+from bpkernel.kernels import layout, operands, packing, partition
+from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
 from bpkernel.runtime.memory import aligned_zeros, padded
 
@@ -61,7 +63,7 @@ def test_weights_are_packed_in_panels_and_nothing_else_is_written(n, dtype, all_
         for view in (*network.weights, *network.biases):
             view[...] = rng.standard_normal(view.shape)
         packed, guards = guarded(own.n_packed, dtype)
-        run_pack_groups(network.compiled, packed, partition.weight_groups(own, 2, chunked=False))
+        run_pack_groups(network.compiled, packed, partition.weight_groups(own, 2, chunked=False)[1])
         for edge, w, b in zip(own.edges, network.weights, network.biases, strict=True):
             start, n_in, n_out = int(edge["packed"]), int(edge["n_in"]), int(edge["n_out"])
             rows = np.zeros((1 + n_in, padded(n_out, real)), real)
@@ -136,3 +138,49 @@ def test_packing_changes_no_bit_of_training(dtype, sizes, connections, batch_siz
     assert gradients[0].any()
     np.testing.assert_array_equal(*parameters)
     np.testing.assert_array_equal(*gradients)
+
+
+@pytest.mark.parametrize("batch_size", [1500, 40])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "few weights"])
+def test_chunks_in_parts_have_the_same_bits(kind, batch_size, monkeypatch):
+    rng, n = np.random.default_rng(0), 3100
+    X, T = rng.standard_normal((n, 5)).astype(np.float32), rng.standard_normal((n, 3)).astype(np.float32)
+    masks = {(1, 2): rng.random((40, 40)) < 0.02} if kind == "few weights" else None
+    found = []
+    for second_level in (1, 1 << 40):
+        monkeypatch.setattr(partition, "CACHES", (1 << 15, second_level))
+        net = bp.MLP((5, 40, 40, 3), random_state=0, masks=masks)
+        layout_of_net = net._network.layout
+        n_chunks = partition.n_chunks_of(layout_of_net, batch_size)
+        assert bool(partition.samples_together(layout_of_net, batch_size, n_chunks)) == (second_level == 1 and batch_size > 40)
+        if kind == "sparse":
+            network, step = net._network, operands.no_step(layout_of_net)
+            own = operands.sparse_samples(scipy.sparse.csr_array(X), T, np.ones(n, np.float32), layout_of_net)
+            batches = MiniBatches(network, step, batch_size)
+            batches.run(own, np.arange(n), np.zeros((1, 3)))
+            found.append(batches.work.gradient)
+        else:
+            net.fit(X, T, epochs=2, batch_size=batch_size)
+            found.append(net._network.params)
+    assert np.isfinite(found[0]).all()
+    assert found[0].any()
+    np.testing.assert_array_equal(*found)
+
+
+def test_scratch_memory_is_kept_for_the_next_fit_and_changes_nothing():
+    rng = np.random.default_rng(0)
+    X, T = rng.standard_normal((300, 70)).astype(np.float32), rng.standard_normal((300, 65)).astype(np.float32)
+    found = []
+    for kept in (True, False):
+        net, optimizer = bp.MLP((70, 600, 65), random_state=0), bp.Adam()
+        for batch_size in (50, 50, 20, 50, 50):
+            net.fit(X, T, epochs=1, batch_size=batch_size, optimizer=optimizer)
+            assert len(net._network._for_training) == 1
+            if not kept:
+                net._network._for_training.clear()
+        found.append(net._network.params.copy())
+        with pytest.raises(FloatingPointError):
+            net.fit(X, T, epochs=1, batch_size=50, optimizer=bp.SGD(1e30))
+        assert not net._network._for_training  # what a failed training leaves may hold NaN
+    assert found[0].any()
+    np.testing.assert_array_equal(*found)

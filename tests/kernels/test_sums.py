@@ -37,8 +37,8 @@ def run_hidden_deltas(pointer, a, z, n_out, delta, fault):
 
 
 @kernel(entry=True)
-def run_gradient(panels, z, delta, first, last, width, dw):
-    sums.gradient(panels, view(z), view(delta), first, last, width, view(dw))
+def run_gradient(panels, add, z, delta, first, last, width, dw):
+    sums.gradient(panels, add, view(z), view(delta), first, last, width, view(dw))
 
 
 GUARD = 7.0
@@ -80,7 +80,7 @@ def test_the_sums_write_what_they_own_and_nothing_else(size, dtype):
 def panels_for(widths, dtype):
     """The sums in tiles for matrices of these widths."""
     panels = sums.no_panels()
-    sums.compile_panels(panels, widths, Precision.of(dtype), add=True, dots=True)
+    sums.compile_panels(panels, widths, Precision.of(dtype), add=True, dots=True, add_gradients=True)
     return panels
 
 
@@ -104,11 +104,14 @@ def check_sums(rng, n_samples, n_in, n_out, dtype):
     d_n = delta.array[:, :n_out].astype(float)
     first = n_in // 2
     dw = Guarded(1 + n_in - first, n_out, dtype)
-    run_gradient(panels, z.array, delta.array, first, n_in, padded(n_out, real), dw.array)
     expected, terms = z_n.T[first:] @ d_n, abs(z_n).T[first:] @ abs(d_n)
-    np.testing.assert_array_less(abs(dw.array[:, :n_out] - expected), (n_samples + 3) * eps * terms + 1e-30)
-    assert not dw.array[:, n_out : dw.width].any()
-    assert dw.is_whole()
+    for add in range(2):
+        run_gradient(panels, add, z.array, delta.array, first, n_in, padded(n_out, real), dw.array)
+        bound = ((1 + add) * n_samples + 3) * eps * (1 + add) * terms + 1e-30
+        np.testing.assert_array_less(abs(dw.array[:, :n_out] - (1 + add) * expected), bound)
+        assert dw.array[:, :n_out].any()
+        assert not dw.array[:, n_out : dw.width].any()
+        assert dw.is_whole()
 
     # w now leads from the units whose δ is sought, n_in of them, to the next ones, n_out of them
     transposed = Guarded(n_out, n_in, dtype)
