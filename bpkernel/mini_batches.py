@@ -46,14 +46,14 @@ class MiniBatches:
         launch(*self._call(samples, order, total))
         raise_fault(self.work.units.fault)
 
-    def _key(self) -> tuple[int, ...]:
+    def _key(self, n_threads: int) -> tuple[int, ...]:
         """What the scratch memory of a training is for."""
-        return self.batch_size, self.n_threads, self.step.n_factors, len(self.step.state)
+        return self.batch_size, n_threads, self.step.n_factors, len(self.step.state)
 
     def end(self) -> None:
         """Leave the scratch memory to the next training of the net; only once this one has gone well."""
         if self.n_threads and self.step.update:
-            self._network.keep_work(self._key(), self.work)
+            self._network.keep_work(self._key(self.n_threads), self.work)
             self.n_threads = 0
 
     def _call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> tuple[Any, ...]:
@@ -61,8 +61,8 @@ class MiniBatches:
         if n_threads != self.n_threads:
             gradient = self.work.gradient if self.n_threads else None  # what has been added up so far
             own = self._network.layout, self._network.compiled, self.step, self.batch_size, n_threads
-            self.n_threads = n_threads
-            kept = self._network.take_work(self._key()) if self.step.update else None
+            kept = self._network.take_work(self._key(n_threads)) if self.step.update else None
             self.work = kept or operands.work(*own, keep_a=self._keep_a, gradient=gradient)
+            self.n_threads = n_threads  # last: what compiles may be interrupted
         order = np.ascontiguousarray(order, np.int64).ravel()
         return n_threads, epoch.batches, self._network.compiled, self.step, samples, order, self.work, total

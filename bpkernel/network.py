@@ -104,7 +104,9 @@ class Network:
 
     def keep_work(self, key: Any, work: operands.Work) -> None:
         """Keep scratch memory for the next training, unless it is large, as new memory costs more than a mini-batch."""
-        if sum(array.nbytes for array in (work.packed, work.chunks, work.dw, *work.units[2:])) <= KEPT_BYTES:
+        units = work.units
+        arrays = work.packed, work.chunks, work.dw, units.a, units.z, units.delta, units.packed
+        if sum(array.nbytes for array in arrays) <= KEPT_BYTES:
             self._for_training[:] = [(key, work)]
 
     def clear_absent(self) -> None:

@@ -34,18 +34,17 @@ def vectors_and_tile() -> tuple[int, int, int]:
     return (16, 6, 2) if IS_X86 else (16, 6, 4)
 
 
-def cache_sizes() -> tuple[int, int]:
-    """Bytes of the first-level data cache and of the second-level cache of a core, as Linux reports them, or usual ones."""
-    sizes = {1: 32 << 10, 2: 1 << 20}
+def second_level_cache() -> int:
+    """Bytes of the second-level cache of a core, as Linux reports it, or the usual 1 MiB."""
     for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         with suppress(OSError, ValueError, KeyError):
-            kind, level, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
-            if kind != "Instruction" and int(level) in sizes:
-                sizes[int(level)] = int(size[:-1]) << {"K": 10, "M": 20}[size[-1]]
-    return sizes[1], sizes[2]
+            level, size = ((folder / name).read_text().strip() for name in ("level", "size"))
+            if level == "2":
+                return int(size[:-1]) << {"K": 10, "M": 20}[size[-1]]
+    return 1 << 20
 
 
-CACHES = cache_sizes()
+SECOND_LEVEL_CACHE = second_level_cache()
 VECTOR, ROWS, VECTORS = vectors_and_tile()
 LINE_VECTORS = LINE // VECTOR  # vector registers that a cache line fills
 WIDTHS = tuple(range(VECTORS, 0, -(LINE // VECTOR)))  # of tiles, in vectors: a row of whole cache lines is made of these

@@ -19,8 +19,8 @@ LOSSES, and its name to LossName.
 """
 
 import math
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import types
@@ -189,6 +189,7 @@ LossName: TypeAlias = Literal[
 BY_NAME: dict[str, Any] = {loss.name: loss() for loss in LOSSES}
 
 
+@cache
 def _over_samples(sample_error: Any) -> Any:
     """The function that computes E^n of many samples, from that of one: a call for each took 50 ns, and the sum itself 10."""
     error_of = kernel(sample_error, counts=True, cache=False)
@@ -204,14 +205,11 @@ def _over_samples(sample_error: Any) -> Any:
 errors, _pointer_to_errors = by_pointer(
     lambda p: types.none(types.intp, *[matrix(p.accumulation)] * 3, vector(types.int64), vector(types.float64)), may_raise=True
 )
-_loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def pointer_to_error(sample_error: Any, precision: Precision, what: str = "") -> int:
     """Compile the E^n of a loss for `errors`, see `by_pointer`."""
-    if sample_error not in _loops:
-        _loops[sample_error] = _over_samples(sample_error)
-    return _pointer_to_errors(_loops[sample_error], precision, what)
+    return _pointer_to_errors(_over_samples(sample_error), precision, what)
 
 
 slope, pointer_to_slope = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3), may_raise=True)

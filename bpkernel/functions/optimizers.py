@@ -222,7 +222,7 @@ class Adam(Optimizer):
 def power(beta: float, t: int) -> float:
     """β^t to the accuracy of 1 - β^t, which is 1 to the last bit where t (1 - β) > 38, as β^t < e^(-t (1 - β)).
 
-    The C library takes 100 ns where β^t underflows, a tenth of a step of 2-8-1.
+    Powers that underflow took a tenth of a step of 2-8-1.
     """
     return beta**t if t * (1.0 - beta) < 38 else 0.0
 

@@ -44,6 +44,21 @@ class Lists(NamedTuple):
     total: int
 
 
+@kernel
+def add_products(i: Any, j: Any, w: Any, source: Any, read: Any, target: Any, written: Any) -> None:
+    """target[n, written[p]] += w[i[p], j[p]] * source[n, read[p]] for all samples n and, in their order, all p of a list."""
+    n_samples = target.shape[0]
+    whole = n_samples - n_samples % SAMPLES
+    for n in range(0, whole, SAMPLES):
+        for p in range(i.size):
+            from_p, to_p, w_ij = read[p], written[p], w[i[p], j[p]]
+            for r in range(SAMPLES):
+                target[n + r, to_p] = add_product(target[n + r, to_p], w_ij, source[n + r, from_p])
+    for n in range(whole, n_samples):
+        for p in range(i.size):
+            target[n, written[p]] = add_product(target[n, written[p]], w[i[p], j[p]], source[n, read[p]])
+
+
 def _sums(i: Any, j: Any, bias: int, add: int, w: Any, z: Any, width: int, a: Any) -> None:
     """Eq. 1: a_j = Σ_i w_ji z_i over the weights (i, j) of a list, after the biases, which it lacks.
 
@@ -58,16 +73,7 @@ def _sums(i: Any, j: Any, bias: int, add: int, w: Any, z: Any, width: int, a: An
         elif not add:
             for k in range(width):
                 a_n[k] = 0
-    whole = a.shape[0] - a.shape[0] % SAMPLES
-    for n in range(0, whole, SAMPLES):
-        for p in range(i.size):
-            i_p, j_p = i[p], j[p]
-            w_ij = w[i_p, j_p]
-            for r in range(SAMPLES):
-                a[n + r, j_p] = add_product(a[n + r, j_p], w_ij, z[n + r, i_p])
-    for n in range(whole, a.shape[0]):
-        for p in range(i.size):
-            a[n, j[p]] = add_product(a[n, j[p]], w[i[p], j[p]], z[n, i[p]])
+    add_products(i, j, w, z, i, a, j)
 
 
 def _deltas(i: Any, j: Any, bias: int, add: int, w: Any, delta: Any, width: int, d: Any) -> None:
@@ -81,16 +87,7 @@ def _deltas(i: Any, j: Any, bias: int, add: int, w: Any, delta: Any, width: int,
             d_n = row_of(d, n, bias, width)
             for k in range(width):
                 d_n[k] = 0
-    whole = d.shape[0] - d.shape[0] % SAMPLES
-    for n in range(0, whole, SAMPLES):
-        for p in range(i.size):
-            i_p, j_p = i[p], j[p]
-            w_ij = w[i_p, j_p]
-            for r in range(SAMPLES):
-                d[n + r, i_p] = add_product(d[n + r, i_p], w_ij, delta[n + r, j_p])
-    for n in range(whole, d.shape[0]):
-        for p in range(i.size):
-            d[n, i[p]] = add_product(d[n, i[p]], w[i[p], j[p]], delta[n, j[p]])
+    add_products(i, j, w, delta, j, d, i)
 
 
 def _gradient(i: Any, j: Any, add: int, z: Any, delta: Any, g: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bpkernel.codegen.jit import kernel
-from bpkernel.codegen.processor import CACHES, ROWS
+from bpkernel.codegen.processor import ROWS, SECOND_LEVEL_CACHE
 from bpkernel.kernels.layout import Layout
 from bpkernel.kernels.packing import PACKED_ROWS
 from bpkernel.runtime.memory import padded
@@ -70,7 +70,7 @@ def samples_together(layout: Layout, batch_size: int, n_chunks: int) -> int:
     """
     if n_chunks == 0:
         return 0
-    together = max(CACHES[1] // 4 // (2 * layout.n_units * layout.dtype.itemsize) // ROWS, 1) * ROWS
+    together = max(SECOND_LEVEL_CACHE // 4 // (2 * layout.n_units * layout.dtype.itemsize) // ROWS, 1) * ROWS
     return together if batch_size >= 2 * n_chunks * together else 0  # two parts at least
 
 

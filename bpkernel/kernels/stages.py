@@ -95,7 +95,7 @@ def block_task(
 ) -> None:
     """PASSES: the forward pass, E^n and the backward pass of a block of samples, and with chunks their gradient.
 
-    With `work.together` these are so many samples at a time, whose units the thread keeps in the first-level cache.
+    With `work.together` these are so many samples at a time, whose units the thread keeps in the second-level cache.
     packed (n_packed,): the packed weights, shared or one copy per thread.
     """
     n_samples, n_chunks = batch.stop - batch.start, work.chunks.shape[0]

@@ -148,7 +148,7 @@ def test_chunks_in_parts_have_the_same_bits(kind, batch_size, monkeypatch):
     masks = {(1, 2): rng.random((40, 40)) < 0.02} if kind == "few weights" else None
     found = []
     for second_level in (1, 1 << 40):
-        monkeypatch.setattr(partition, "CACHES", (1 << 15, second_level))
+        monkeypatch.setattr(partition, "SECOND_LEVEL_CACHE", second_level)
         net = bp.MLP((5, 40, 40, 3), random_state=0, masks=masks)
         layout_of_net = net._network.layout
         n_chunks = partition.n_chunks_of(layout_of_net, batch_size)
