@@ -10,7 +10,7 @@ A tile is `rows` × `vectors` registers.  The operations below keep it in regist
     store(t, out, n, last, j)                   out[n + r, j + v] = t[r, v]
     prefetch(w, i, j)                           ask for the cache line of w[i, j], without waiting for it
     t = add_product(t, x, y)                    t + x * y of single numbers, as the tiles compute it
-    transpose_8(w, i, j, out, first)            out[j + c, first + r] = w[i + r, j + c], of 8 by 8 numbers
+    transpose(w, i, j, out, first, halves, past)  out[j + c, first + r] = w[i + r, j + c], of half lines r and LANE bytes c
 
 Here v counts single numbers, `rows` by `vectors * lanes(out)` in all.  A tile that extends beyond the last row of its matrix
 computes and stores that row again: n + r, or i + r, stands for min(n + r, last).  Tiles never extend beyond the last column,
@@ -27,6 +27,8 @@ from numba.extending import intrinsic, models, register_model
 
 from bpkernel.codegen.processor import LINE, VECTOR, VECTORS
 from bpkernel.codegen.views import INT64, address_of
+
+LANE = 16  # bytes of the parts of a vector between which it takes longer to move numbers
 
 
 class Tile(types.Type):
@@ -67,19 +69,28 @@ def _fma(builder: Any, dtype: Any, vector: ir.VectorType) -> Any:
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """The columns of a square block, a power of two of vectors of as many numbers."""
-    n, rows = len(rows), list(rows)
+    """The square blocks in a list of n vectors transposed, n a power of two: numbers 0 to n - 1 of all, n to 2 n - 1, ..."""
+    n, count, rows = len(rows), rows[0].type.count, list(rows)
     distance = n // 2
     while distance > 0:  # swap the blocks beside the diagonal, then those beside the diagonals of blocks
-        low = [c if c & distance == 0 else n + c - distance for c in range(n)]
-        high = [c + distance if c & distance == 0 else n + c for c in range(n)]
-        masks = [ir.Constant(ir.VectorType(ir.IntType(32), n), mask) for mask in (low, high)]
+        low = [c if c & distance == 0 else count + c - distance for c in range(count)]
+        high = [c + distance if c & distance == 0 else count + c for c in range(count)]
+        masks = [ir.Constant(ir.VectorType(ir.IntType(32), count), mask) for mask in (low, high)]
         for r in range(n):
             if r & distance == 0:
                 pair = rows[r], rows[r + distance]
                 rows[r], rows[r + distance] = (builder.shuffle_vector(*pair, mask) for mask in masks)
         distance //= 2
     return rows
+
+
+def _joined(builder: Any, vectors: list[Any]) -> Any:
+    """One vector of the numbers of several, of which there are a power of two."""
+    while len(vectors) > 1:
+        n = 2 * vectors[0].type.count
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), n), list(range(n)))
+        vectors = [builder.shuffle_vector(*vectors[i : i + 2], mask) for i in range(0, len(vectors), 2)]
+    return vectors[0]
 
 
 def _outer(builder: Any, tile: Tile, value: Any, numbers: list[Any], address: Any) -> Any:
@@ -248,25 +259,50 @@ def prefetch(typing_context: Any, w: Any, i: Any, j: Any) -> Any:
     return types.none(w, types.intp, types.intp), generate
 
 
-@intrinsic
-def transpose_8(typing_context: Any, source: Any, i: Any, j: Any, target: Any, first: Any) -> Any:
-    """target[j + c, first + r] = source[i + r, j + c] for r and c from 0 to 7, of rows whose numbers are neighbours."""
+@intrinsic(prefer_literal=True)
+def transpose(typing_context: Any, w: Any, i: Any, j: Any, out: Any, first: Any, halves: Any, past: Any) -> Any:
+    """out[j + c, first + r] = w[i + r, j + c], where r are one or two half cache lines, and c LANE bytes.
+
+    With past = 1 the two are a whole line of `out` in memory, written past the caches.  Vectors are loaded in lanes, so that
+    what is left is to transpose small blocks within lanes.
+    """
+    rows = halves.literal_value * LINE * 4 // w.dtype.bitwidth
+    lane = LANE * 8 // w.dtype.bitwidth
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        source_value, i_value, j_value, target_value, first_value = values
-        element = ir.FloatType() if source.dtype == types.float32 else ir.DoubleType()
-        eight, align = ir.VectorType(element, 8), source.dtype.bitwidth // 8
+        w_value, i_value, j_value, out_value, first_value, *_ = values
+        element = ir.FloatType() if w.dtype == types.float32 else ir.DoubleType()
+        align = w.dtype.bitwidth // 8
         plus = lambda number, k: builder.add(number, ir.Constant(INT64, k))  # noqa: E731
-        rows = []
-        for r in range(8):
-            address = address_of(context, builder, source, source_value, plus(i_value, r), j_value)
-            rows.append(builder.load(builder.bitcast(address, eight.as_pointer()), align=align))
-        for c, column in enumerate(_transposed(builder, rows)):
-            address = address_of(context, builder, target, target_value, plus(j_value, c), first_value)
-            builder.store(column, builder.bitcast(address, eight.as_pointer()), align=align)
+
+        def vector_at(array_type: Any, array: Any, row: Any, column: Any, n: int) -> Any:
+            address = address_of(context, builder, array_type, array, row, column)
+            return builder.bitcast(address, ir.VectorType(element, n).as_pointer())
+
+        vectors = []
+        for q in range(lane):
+            lanes = [
+                builder.load(vector_at(w, w_value, plus(i_value, r), j_value, lane), align=align) for r in range(q, rows, lane)
+            ]
+            vectors.append(_joined(builder, lanes))
+        for c, column in enumerate(_transposed(builder, vectors)):
+            address = vector_at(out, out_value, plus(j_value, c), first_value, rows)
+            write = builder.store(column, address, align=LINE if past.literal_value else align)
+            if past.literal_value:
+                write.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
         return context.get_dummy_value()
 
-    return types.none(source, types.intp, types.intp, target, types.intp), generate
+    return types.none(w, types.intp, types.intp, out, types.intp, halves, past), generate
+
+
+@intrinsic
+def per_lane(typing_context: Any, array: Any) -> Any:
+    """The numbers of the array's dtype in LANE bytes, a constant."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(INT64, LANE * 8 // array.dtype.bitwidth)
+
+    return types.intp(array), generate
 
 
 @intrinsic

@@ -28,7 +28,7 @@ import numpy as np
 
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.precision import Precision
-from bpkernel.codegen.processor import LINE, ROWS
+from bpkernel.codegen.processor import LINE, ROWS, VECTOR, VECTORS
 from bpkernel.codegen.views import block
 from bpkernel.functions.activations import pointer_to_forward, pointer_to_vjp
 from bpkernel.runtime.memory import padded, row_length
@@ -37,6 +37,9 @@ from bpkernel.runtime.memory import padded, row_length
 # trained 1.05 to 1.25 times as fast, also in batches of 16; smaller ones stay in the first-level cache.
 WIDE_BYTES = 1 << 17
 WIDE_UNITS = 64
+# Whether all operands of their sums are packed, or only the transposed weights.  Rows of four cache lines, of the tiles of AVX-512,
+# are read from strided memory as fast as from panels: nets of 10⁶ and 10⁷ weights lost 2 to 8 % of their speed to the copies.
+PACKS_ALL = VECTORS * VECTOR < 4 * LINE
 
 NODE = np.dtype(
     [
@@ -64,8 +67,8 @@ EDGE = np.dtype(
         ("bias", np.int64),  # 1 if row 0 of its weights holds biases
         ("weights", np.int64),  # offset of its rows in the buffer of the weights
         ("row", np.int64),  # numbers in a row of its weights
-        ("wide", np.int64),  # 1 if the operands of its sums are packed in panels
-        ("packed", np.int64),  # offset of its weights, packed in panels, in the buffer of the packed weights
+        ("wide", np.int64),  # 1 if its transposed weights, and maybe the other operands of its sums, are packed in panels
+        ("packed", np.int64),  # offset of its weights, packed in panels, in the buffer of the packed weights; -1 if they are not
         ("transposed", np.int64),  # of its transposed weights; edges from the inputs have none
         ("packed_row", np.int64),  # numbers in a row of the transposed weights, unless they are in panels
         ("first_present", np.int64),  # its present weights in the lists of the net; 0 if it is computed in tiles
@@ -142,7 +145,8 @@ class Layout:
             n_in, n_out, bias, before = self.sizes[source], self.sizes[target], int(target != before), target
             row = row_length(n_out, master)
             wide = n_in * n_out * storage.itemsize >= WIDE_BYTES and min(n_in, n_out) >= WIDE_UNITS
-            packed, transposed = self.n_packed, self.n_packed + (bias + n_in) * padded(n_out, storage) * wide
+            packed = self.n_packed if wide and PACKS_ALL else -1
+            transposed = self.n_packed + ((bias + n_in) * padded(n_out, storage) if packed >= 0 else 0)
             packed_row = padded(n_in, storage)
             if not wide:
                 packed_row = row_length(LINE // storage.itemsize + packed_row, storage)
@@ -158,7 +162,7 @@ class Layout:
     def _place_packed_units(self) -> None:
         """Set where the packed z and δ of the nodes lie, and `n_packed_units`."""
         self.n_packed_units = 0
-        wide = self.edges[self.edges["wide"] == 1]
+        wide = self.edges[self.edges["packed"] >= 0]
         for number, node in enumerate(self.nodes):
             if number in wide["source"]:
                 node["z_tiles"] = self.n_packed_units

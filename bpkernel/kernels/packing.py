@@ -19,14 +19,12 @@ from typing import Any
 
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import LINE_VECTORS, ROWS
-from bpkernel.codegen.tiles import load, panel_width, per_line, store, stream_line, transpose_8, zeros
+from bpkernel.codegen.tiles import load, panel_width, per_lane, per_line, store, stream_line, transpose, zeros
 from bpkernel.codegen.views import block, rows_from
 from bpkernel.kernels.layout import weight_rows, whole_lines
 
 WORTH_PACKING = 8  # samples in a batch from which on Eq. 7 is faster with packed weights
-# Rows of weights that are packed at once, after the biases: whole tiles of ROWS, and whole blocks of 8 of transposed weights.
-# With more the processor forgets the pages of the first ones before it comes to the next panel.
-PACKED_ROWS = 24
+PACKED_ROWS = 48  # of a wide edge, packed at once after the biases: whole tiles, and whole cache lines of transposed weights
 TOGETHER = 32  # samples whose z are packed at once: their lines stay in the first-level cache
 
 
@@ -50,14 +48,14 @@ def pack_group(net: Any, packed: Any, group: Any) -> None:
         pack_panels(edge, w, group.first, group.last, packed)
     elif edge.source > 0:
         column = per_line(packed) - edge.bias
-        transpose(w, group.first, group.last, edge.n_out, column, transposed_rows(edge, packed))
+        pack_transposed(w, group.first, group.last, edge.n_out, column, transposed_rows(edge, packed))
 
 
 @kernel(inline=False)
 def pack_panels(edge: Any, w: Any, first: int, last: int, packed: Any) -> None:
     """Copy rows first to last of the weights of a wide edge to its panels, and to those of its transposed weights."""
     width, most = whole_lines(edge.n_out, per_line(packed)), panel_width(packed)
-    for j in range(0, width, most):
+    for j in range(0, width if edge.packed >= 0 else 0, most):
         n = min(most, width - j)
         panel = block(packed, edge.packed + (edge.bias + edge.n_in) * j, edge.bias + edge.n_in, n)
         for i in range(first, last + 1):
@@ -68,7 +66,11 @@ def pack_panels(edge: Any, w: Any, first: int, last: int, packed: Any) -> None:
         for i in range(first_unit // most * most, end, most):
             panel = block(packed, edge.transposed + width * i, width, min(most, edge.packed_row - i))
             low, high = max(first_unit, i), min(end, i + most)
-            transpose(w, low + edge.bias, high - 1 + edge.bias, edge.n_out, -edge.bias - i, panel)
+            whole = low + (high - low) // per_line(packed) * per_line(packed)
+            for j in range(0, width, per_lane(packed)):
+                for k in range(low, whole, per_line(packed)):
+                    transpose(w, edge.bias + k, j, panel, k - i, 2, 1)
+            pack_transposed(w, edge.bias + whole, edge.bias + high - 1, edge.n_out, -edge.bias - i, panel)
 
 
 @kernel
@@ -80,12 +82,16 @@ def copy_lines(source: Any, target: Any, width: int) -> None:
 
 
 @kernel(inline=False)
-def transpose(weights: Any, first: int, last: int, n_out: int, column: int, transposed: Any) -> None:
+def pack_transposed(weights: Any, first: int, last: int, n_out: int, column: int, transposed: Any) -> None:
     """transposed[j, column + i] = weights[i, j] for i from first to last; rows of it beyond n_out get any numbers."""
-    end = first + (last + 1 - first) // 8 * 8
-    for j in range(0, transposed.shape[0], 8):
-        for i in range(first, end, 8):
-            transpose_8(weights, i, j, transposed, column + i)
+    line = per_line(weights)
+    whole = first + (last + 1 - first) // line * line
+    end = first + (last + 1 - first) // (line // 2) * (line // 2)
+    for j in range(0, transposed.shape[0], per_lane(weights)):
+        for i in range(first, whole, line):
+            transpose(weights, i, j, transposed, column + i, 2, 0)
+        if whole < end:
+            transpose(weights, whole, j, transposed, column + whole, 1, 0)
     for i in range(end, last + 1):
         for j in range(n_out):
             transposed[j, column + i] = weights[i, j]

@@ -59,7 +59,7 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
             if net.lists.sums != 0 and edge.first_present > 0:
                 i, j = listed(net, edge)
                 sums_of_few(net.lists.sums, (i, j, edge.bias, add, w, source, width, a))
-            elif packed.size > 0 and edge.wide:
+            elif packed.size > 0 and edge.packed >= 0:
                 sums_of_packed(net.panels, add, packed, edge.packed, w.shape[0], w.shape[0], source, width, a)
             else:
                 pre_activations(net.panels, add, w, source, width, a)

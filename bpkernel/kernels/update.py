@@ -43,7 +43,7 @@ def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, fir
     if edge.source == 0 and sparse.sums != 0:
         X = sparse.indptr, sparse.indices, sparse.data
         gradient_of_sparse(sparse.gradient, (edge.bias, add, *X, rows, delta, group.first, group.last, width, dw))
-    elif edge.wide and units.packed.size > 0:
+    elif edge.packed >= 0 and units.packed.size > 0:
         packed_gradient(net, add, units, group, edge, first, rows_from(z, 0, n, 0), delta, dw)
     else:
         gradient(net.panels, add, z, delta, group.first, group.last, width, dw)

@@ -14,18 +14,27 @@ DTYPES = ["float32", "float64"]
 GUARD = -7.0
 
 
-@kernel(entry=True)
-def transpose(source, i, j, target, first):
-    tiles.transpose_8(source, i, j, target, first)
+@functools.cache
+def transposing(halves, past):
+    @kernel(entry=True, cache=False)
+    def transpose(source, i, j, target, first):
+        tiles.transpose(source, i, j, target, first, halves, past)
+
+    return transpose
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_eight_by_eight_numbers_are_transposed(dtype):
-    source = np.arange(20 * 30, dtype=dtype).reshape(20, 30)
-    target = np.full((40, 25), -1, dtype)
-    transpose(source, 3, 16, target, 5)
-    np.testing.assert_array_equal(target[16:24, 5:13], source[3:11, 16:24].T)
-    assert (target == -1).sum() == target.size - 64
+@pytest.mark.parametrize(("halves", "past"), [(1, 0), (2, 0), (2, 1)])
+def test_a_block_is_transposed_and_nothing_else_is_written(halves, past, dtype):
+    real = np.dtype(dtype)
+    line, lane = LINE // real.itemsize, tiles.LANE // real.itemsize
+    rows, first = line * halves // 2, line if past else 5
+    source = np.arange(20 * 30, dtype=real).reshape(20, 30)
+    target = aligned_zeros(40 * 3 * line, real).reshape(40, 3 * line)
+    target[:] = -1
+    transposing(halves, past)(source, 3, 16, target, first)
+    np.testing.assert_array_equal(target[16 : 16 + lane, first : first + rows], source[3 : 3 + rows, 16 : 16 + lane].T)
+    assert (target == -1).sum() == target.size - rows * lane
 
 
 @kernel(entry=True)

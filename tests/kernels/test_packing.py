@@ -36,6 +36,7 @@ def run_pack_units(node, z, first, n_samples, packed):
 def all_wide(monkeypatch):
     monkeypatch.setattr(layout, "WIDE_BYTES", 0)
     monkeypatch.setattr(layout, "WIDE_UNITS", 1)
+    monkeypatch.setattr(layout, "PACKS_ALL", True)
 
 
 def panels_of(matrix, width, most):
@@ -120,7 +121,9 @@ def test_units_are_packed_in_tiles_and_panels_and_nothing_else_is_written(n, dty
         ((40, 30, 3), None, 5000),  # in chunks
     ],
 )
-def test_packing_changes_no_bit_of_training(dtype, sizes, connections, batch_size, monkeypatch):
+@pytest.mark.parametrize("packs_all", [True, False])
+def test_packing_changes_no_bit_of_training(packs_all, dtype, sizes, connections, batch_size, monkeypatch):
+    monkeypatch.setattr(layout, "PACKS_ALL", packs_all)
     rng, n = np.random.default_rng(0), 2 * batch_size + 5
     X, T = rng.standard_normal((n, sizes[0])).astype(dtype), rng.standard_normal((n, sizes[-1])).astype(dtype)
     parameters, gradients = [], []
