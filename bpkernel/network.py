@@ -11,12 +11,11 @@ from bpkernel.kernels import inference, one_row, operands, partition
 from bpkernel.kernels.few_weights import lists_of
 from bpkernel.kernels.layout import Layout
 from bpkernel.runtime import task_queue
-from bpkernel.runtime.memory import aligned_zeros
+from bpkernel.runtime.memory import KEPT_BYTES, SpareMemory, aligned_zeros
 from bpkernel.runtime.pace import Pace
 from bpkernel.runtime.threads import launch
 
 NO_ERRORS = np.empty(0)
-KEPT_BYTES = 64 << 20  # most scratch memory that a net keeps between two calls of fit
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once without a backward pass
 
 
@@ -32,6 +31,8 @@ class Network:
         Live views (n_in, n_out) of every edge and (n_out,) of every node but the inputs.
     present : ndarray of bool (n_params,)
         False for weights that are absent; (0,) if none are.
+    spare : SpareMemory
+        For snapshots of the weights and of an optimizer's state.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Network:
         self.present = np.zeros(0, bool)
         self._loss = loss
         self._compiled: operands.Net | None = None
+        self.spare = SpareMemory()
         self._for_one_row: list[Inference] = []  # scratch memory that no caller uses at the moment
         self._for_training: list[tuple[Any, operands.Work]] = []  # likewise, with what it is for
 
@@ -85,7 +87,7 @@ class Network:
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
         """A copy of the weights and of which are present, for `restore`."""
-        return self.params.copy(), self.present.copy()
+        return self.spare.copy(self.params), self.present.copy()
 
     def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
         """Go back to the weights of a `snapshot`; what has been pruned since is present again."""

@@ -12,6 +12,7 @@ import numpy as np
 from bpkernel.functions.optimizers import Optimizer
 from bpkernel.history import History
 from bpkernel.kernels import operands
+from bpkernel.kernels.shuffle import shuffle
 from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
 from bpkernel.progress import Bar
@@ -115,8 +116,12 @@ class Shuffled:
 
     def draw(self, n_epochs: int) -> np.ndarray:
         orders = np.empty((n_epochs, self._n_samples), np.int64)
-        for order in orders:
-            order[:] = self._generator.permutation(self._n_samples) if self._shuffle else np.arange(self._n_samples)
+        if not self._shuffle:
+            orders[:] = np.arange(self._n_samples)
+        else:
+            random = self._generator.integers(0, 1 << 64, orders.shape, np.uint64)
+            for row, order in zip(random, orders, strict=True):
+                shuffle(row, order)
         return orders
 
     def advance(self) -> None:
@@ -135,7 +140,7 @@ class Training:
         self._random_before, self._values = random.bit_generator.state, optimizer.values()
         settings = optimizer.settings(network.layout.dtype)
         network.clear_absent()
-        self._before = network.snapshot(), optimizer.snapshot()
+        self._before = network.snapshot(), optimizer.snapshot(network.spare.copy)
         self._best: tuple[Snapshot, object] | None = None  # weights and optimizer of the best epoch, with patience
         try:
             state, steps = optimizer.bind(network.layout)
@@ -192,7 +197,7 @@ class Training:
                         if history.validation_loss[-1] < lowest:
                             lowest, lowest_epoch = history.validation_loss[-1], number
                             history.best_epoch = number
-                            self._best = self._network.snapshot(), self._optimizer.snapshot()
+                            self._best = self._network.snapshot(), self._optimizer.snapshot(self._network.spare.copy)
                         stop = stop or number - lowest_epoch >= patience
                     if stop:
                         break
@@ -201,6 +206,8 @@ class Training:
                 self._put_back(*self._best)
         self._go_on_if(bool(np.isfinite(self._network.params).all()), len(history.loss))
         self._batches.end()
+        (params, _), optimizer = self._before
+        self._network.spare.keep([params] if optimizer is None else [params, optimizer[1]])
         return history
 
     def _read_settings(self) -> None:

@@ -10,6 +10,7 @@ h holds the settings in the order of the dataclass's fields; h and c are float64
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -93,9 +94,9 @@ class Optimizer:
         self._layout = None
         self._state, self._steps = np.empty((self.n_slots, 0)), np.zeros(1, np.int64)
 
-    def snapshot(self) -> Any:
-        """A copy of the state, for `restore`."""
-        return None if self._layout is None else (self._layout, self._state.copy(), self._steps.copy())
+    def snapshot(self, copied: Callable[[np.ndarray], np.ndarray] = np.copy) -> Any:
+        """A copy of the state, for `restore`; `copied` makes the large one."""
+        return None if self._layout is None else (self._layout, copied(self._state), self._steps.copy())
 
     def restore(self, snapshot: Any) -> None:
         """Go back to the state of a `snapshot`."""

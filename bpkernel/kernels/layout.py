@@ -37,8 +37,8 @@ from bpkernel.runtime.memory import padded, row_length
 # trained 1.05 to 1.25 times as fast, also in batches of 16; smaller ones stay in the first-level cache.
 WIDE_BYTES = 1 << 17
 WIDE_UNITS = 64
-# Whether all operands of their sums are packed, or only the transposed weights.  Rows of four cache lines, of the tiles of AVX-512,
-# are read from strided memory as fast as from panels: nets of 10⁶ and 10⁷ weights lost 2 to 8 % of their speed to the copies.
+# Whether all operands of their sums are packed, or only the transposed weights.  Where a row of a tile is four cache lines, as
+# with AVX-512, strided memory is as fast as panels: nets of 10⁶ and 10⁷ weights lost 2 to 8 % of their speed to the copies.
 PACKS_ALL = VECTORS * VECTOR < 4 * LINE
 
 NODE = np.dtype(
@@ -68,7 +68,7 @@ EDGE = np.dtype(
         ("weights", np.int64),  # offset of its rows in the buffer of the weights
         ("row", np.int64),  # numbers in a row of its weights
         ("wide", np.int64),  # 1 if its transposed weights, and maybe the other operands of its sums, are packed in panels
-        ("packed", np.int64),  # offset of its weights, packed in panels, in the buffer of the packed weights; -1 if they are not
+        ("packed", np.int64),  # offset of its weights, packed in panels, in the buffer of the packed weights; -1 for none
         ("transposed", np.int64),  # of its transposed weights; edges from the inputs have none
         ("packed_row", np.int64),  # numbers in a row of the transposed weights, unless they are in panels
         ("first_present", np.int64),  # its present weights in the lists of the net; 0 if it is computed in tiles
