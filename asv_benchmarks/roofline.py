@@ -26,8 +26,7 @@ from bpkernel.cli.bench import machine, peak
 from bpkernel.cli.peers import Bpkernel, Workload
 from bpkernel.kernels import operands, partition
 
-WIDEST = [((707,) * 3, 128, "float32", "numbers", "relu"), ((2236,) * 3, 128, "float32", "numbers", "relu")]
-WORKLOADS = [Workload(*net) for net in [*NETS, *WIDEST]]
+WORKLOADS = [Workload(*net) for net in NETS]
 THREADS = numba.get_num_threads()
 
 

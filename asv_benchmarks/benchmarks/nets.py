@@ -26,6 +26,8 @@ NETS: list[Row] = [
     ((512, 512, 512, 512), 256, "float64", "numbers", "relu"),
     ((64, 100, 10), 200, "float32", "classes", "tanh"),
     ((784, 512, 512, 10), 256, "float32", "classes", "tanh"),
+    ((707, 707, 707), 128, "float32", "numbers", "relu"),
+    ((2236, 2236, 2236), 128, "float32", "numbers", "relu"),
 ]
 
 
