@@ -45,8 +45,8 @@ def warm_up(dtype: str) -> Iterator[str]:
     yield "sums"
     pointers_to_sparse(precision)
     yield "sums of sparse inputs"
-    net, X, T = MLP((1, 1, 1), dtype=precision.master, random_state=0), np.ones((1, 1)), np.ones((1, 1))
-    net.fit(X, T, epochs=1)
+    net, X, T = MLP((1, 1, 1), dtype=precision.master, random_state=0), np.ones((2, 1)), np.ones((2, 1))
+    net.fit(X, T, epochs=1, batch_size=1)  # more than one mini-batch, so that the samples are shuffled
     yield "fit"
     net.predict(X)
     yield "predict"

@@ -17,9 +17,10 @@ with few weights have no copies.
 
 from typing import Any
 
+from bpkernel.codegen.cache_lines import per_lane, stream_line, transpose
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import LINE_VECTORS, ROWS
-from bpkernel.codegen.tiles import load, panel_width, per_lane, per_line, store, stream_line, transpose, zeros
+from bpkernel.codegen.tiles import load, panel_width, per_line, store, zeros
 from bpkernel.codegen.views import block, rows_from
 from bpkernel.kernels.layout import weight_rows, whole_lines
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from bpkernel.codegen.cache_lines import prefetch
 from bpkernel.codegen.jit import kernel
-from bpkernel.codegen.tiles import per_line, prefetch
+from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, flat, row_of, rows_from
 from bpkernel.functions.losses import errors
 from bpkernel.kernels.few_weights import listed, sums_of_few

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from bpkernel.codegen.cache_lines import prefetch
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.processor import LINE, ROWS, VECTOR, VECTORS, WIDTHS
-from bpkernel.codegen.tiles import add_dots, add_outer, add_outer_t, lanes, load, per_line, prefetch, store, zeros
+from bpkernel.codegen.tiles import add_dots, add_outer, add_outer_t, lanes, load, per_line, store, zeros
 from bpkernel.codegen.views import block, flat, matrix, row_of, rows_from
 from bpkernel.functions.activations import forward, vjp
 from bpkernel.functions.losses import slope

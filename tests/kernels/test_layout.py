@@ -62,8 +62,8 @@ def test_edges_are_sorted_and_found_from_both_ends(n_nodes, data):
         assert [layout.pairs[edge] for edge in incoming] == [pair for pair in layout.pairs if pair[1] == number]
         assert [layout.pairs[edge] for edge in outgoing] == sorted(pair for pair in pairs if pair[0] == number)
         assert [int(layout.edges[edge]["bias"]) for edge in incoming] == [1, 0, 0, 0, 0, 0][: len(incoming)]
-    packed = [(edge["packed"], edge["packed_row"]) for edge in layout.edges if edge["source"] > 0]
-    assert len(set(packed)) == len(packed)
+    transposed = [edge["transposed"] for edge in layout.edges if edge["source"] > 0]
+    assert len(set(transposed)) == len(transposed)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
