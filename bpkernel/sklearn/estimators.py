@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.neural_network import MLPClassifier as OriginalClassifier
 from sklearn.neural_network import MLPRegressor as OriginalRegressor
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 from bpkernel.mlp import MLP
@@ -116,6 +117,17 @@ class MLPClassifier(Estimator, OriginalClassifier):
         rows = np.zeros((len(y), len(classes)), bool)
         rows[np.arange(len(y)), index] = True
         return rows
+
+    def _predict(self, X: Any, check_input: bool = True) -> np.ndarray:
+        y, binarizer = self._forward_pass_fast(X, check_input=check_input), self._label_binarizer
+        if type(binarizer) is LabelBinarizer and not binarizer.sparse_input_ and isinstance(y, np.ndarray):
+            # what `inverse_transform` returns; for one row its checks take 40 µs, twice as long as all the rest
+            classes, shape = binarizer.classes_, (len(y), self.n_outputs_)
+            if binarizer.y_type_ == "multiclass" and y.shape == shape and self.n_outputs_ == len(classes) > 1:
+                return classes[y.argmax(axis=1)]
+            if binarizer.y_type_ == "binary" and y.shape == shape and self.n_outputs_ == 1 and len(classes) == 2:
+                return classes[(y.ravel() > (binarizer.pos_label + binarizer.neg_label) / 2).astype(np.intp)]
+        return binarizer.inverse_transform(y.ravel() if self.n_outputs_ == 1 else y)
 
     def _score(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         """The accuracy after each epoch of early stopping; labels that came from the binarizer need no more checks."""

@@ -7,9 +7,11 @@ import pickle
 import joblib
 import numpy as np
 import pytest
+import scipy.sparse
 from estimator_pairs import CLASSIFIER, DIABETES, DIGITS, IRIS, pair
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier as OriginalClassifier
 from sklearn.pipeline import make_pipeline
 
 import bpkernel as bp
@@ -115,3 +117,30 @@ def test_the_help_is_that_of_scikit_learn():
     pydoc.Helper(output=text).help(bp.MLPClassifier)
     assert "hidden_layer_sizes" in text.getvalue()
     assert repr(bp.MLPClassifier(alpha=1)) == "MLPClassifier(alpha=1)"
+
+
+LABELS = {
+    "two strings": np.array(["no", "yes"])[np.arange(30) % 2],
+    "two numbers": np.array([-3, 5])[np.arange(30) % 2],
+    "bool": np.arange(30) % 2 == 0,
+    "three strings": np.array(["a", "b", "c"], object)[np.arange(30) % 3],
+    "four numbers": np.array([7.0, 2.0, -1.0, 0.0])[np.arange(30) % 4],
+    "one class": np.ones(30, int),
+    "multilabel": np.random.default_rng(0).integers(0, 2, (30, 3)),
+    "multilabel of two": np.random.default_rng(0).integers(0, 2, (30, 2)),
+    "sparse multilabel": scipy.sparse.csr_array(np.random.default_rng(0).integers(0, 2, (30, 3))),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("labels", LABELS)
+def test_labels_are_those_that_scikit_learn_makes_of_the_same_outputs(labels, dtype):
+    X, y = np.random.default_rng(1).standard_normal((30, 4)).astype(dtype), LABELS[labels]
+    net = bp.MLPClassifier((5,), max_iter=30, learning_rate_init=0.1, random_state=0).fit(X, y)
+    for rows in (X, X[:1]):
+        expected, found = OriginalClassifier._predict(net, rows), net.predict(rows)
+        assert type(found) is type(expected)
+        assert found.dtype == expected.dtype
+        found, expected = (y.toarray() if scipy.sparse.issparse(y) else y for y in (found, expected))
+        np.testing.assert_array_equal(found, expected)
+        assert len(rows) == 1 or labels == "one class" or len(np.unique(found)) > 1
