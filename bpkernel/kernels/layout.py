@@ -37,6 +37,8 @@ from bpkernel.runtime.memory import padded, row_length
 # trained 1.05 to 1.25 times as fast, also in batches of 16; smaller ones stay in the first-level cache.
 WIDE_BYTES = 1 << 17
 WIDE_UNITS = 64
+# Whether there are wide edges: with SSE a row of a tile is half a cache line, and packing writes whole ones.
+HAS_PANELS = VECTORS * VECTOR >= LINE
 # Whether all operands of their sums are packed, or only the transposed weights.  Where a row of a tile is four cache lines, as
 # with AVX-512, strided memory is as fast as panels: nets of 10⁶ and 10⁷ weights lost 2 to 8 % of their speed to the copies.
 PACKS_ALL = VECTORS * VECTOR < 4 * LINE
@@ -144,7 +146,7 @@ class Layout:
         for source, target in self.pairs:
             n_in, n_out, bias, before = self.sizes[source], self.sizes[target], int(target != before), target
             row = row_length(n_out, master)
-            wide = n_in * n_out * storage.itemsize >= WIDE_BYTES and min(n_in, n_out) >= WIDE_UNITS
+            wide = HAS_PANELS and n_in * n_out * storage.itemsize >= WIDE_BYTES and min(n_in, n_out) >= WIDE_UNITS
             packed = self.n_packed if wide and PACKS_ALL else -1
             transposed = self.n_packed + ((bias + n_in) * padded(n_out, storage) if packed >= 0 else 0)
             packed_row = padded(n_in, storage)

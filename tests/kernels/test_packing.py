@@ -16,6 +16,9 @@ from bpkernel.network import Network
 from bpkernel.runtime.memory import aligned_zeros, padded
 
 GUARD = 7.0
+panels = pytest.mark.skipif(
+    not layout.HAS_PANELS, reason="no edge is packed in panels, as a row of a tile is half a cache line"
+)
 SIZES = (1, 2, 5, 6, 7, 15, 16, 17, 31, 32, 33, 47, 49, 63, 64, 65, 97, 131)
 
 
@@ -52,6 +55,7 @@ def guarded(n, dtype):
     return whole[per : per + n], (whole[:per], whole[per + n :])
 
 
+@panels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", SIZES)
 def test_weights_are_packed_in_panels_and_nothing_else_is_written(n, dtype, all_wide):
@@ -84,6 +88,7 @@ def test_weights_are_packed_in_panels_and_nothing_else_is_written(n, dtype, all_
         assert all((guard == GUARD).all() for guard in guards)
 
 
+@panels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", SIZES)
 def test_units_are_packed_in_tiles_and_panels_and_nothing_else_is_written(n, dtype, all_wide):
@@ -121,6 +126,7 @@ def test_units_are_packed_in_tiles_and_panels_and_nothing_else_is_written(n, dty
         ((40, 30, 3), None, 5000),  # in chunks
     ],
 )
+@panels
 @pytest.mark.parametrize("packs_all", [True, False])
 def test_packing_changes_no_bit_of_training(packs_all, dtype, sizes, connections, batch_size, monkeypatch):
     monkeypatch.setattr(layout, "PACKS_ALL", packs_all)
@@ -141,6 +147,14 @@ def test_packing_changes_no_bit_of_training(packs_all, dtype, sizes, connections
     assert gradients[0].any()
     np.testing.assert_array_equal(*parameters)
     np.testing.assert_array_equal(*gradients)
+
+
+def test_nothing_is_wide_where_a_row_of_a_tile_is_less_than_a_cache_line(all_wide, monkeypatch):
+    monkeypatch.setattr(layout, "HAS_PANELS", False)
+    functions = [activations.BY_NAME["tanh"]] * 2
+    own = Network((300, 300, 300), functions, losses.BY_NAME["squared_error"], np.dtype(np.float32)).layout
+    assert not own.edges["wide"].any()
+    assert own.n_packed_units == 0
 
 
 @pytest.mark.parametrize("batch_size", [1500, 40])
