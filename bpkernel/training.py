@@ -116,12 +116,12 @@ class Shuffled:
 
     def draw(self, n_epochs: int) -> np.ndarray:
         orders = np.empty((n_epochs, self._n_samples), np.int64)
-        if not self._shuffle:
-            orders[:] = np.arange(self._n_samples)
-        else:
+        if self._shuffle:
             random = self._generator.integers(0, 1 << 64, orders.shape, np.uint64)
             for row, order in zip(random, orders, strict=True):
                 shuffle(row, order)
+        else:
+            orders[:] = np.arange(self._n_samples)
         return orders
 
     def advance(self) -> None:

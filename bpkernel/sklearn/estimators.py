@@ -120,12 +120,13 @@ class MLPClassifier(Estimator, OriginalClassifier):
 
     def _predict(self, X: Any, check_input: bool = True) -> np.ndarray:
         y, binarizer = self._forward_pass_fast(X, check_input=check_input), self._label_binarizer
-        if type(binarizer) is LabelBinarizer and not binarizer.sparse_input_ and isinstance(y, np.ndarray):
+        ordinary = type(binarizer) is LabelBinarizer and not binarizer.sparse_input_
+        if ordinary and isinstance(y, np.ndarray) and y.shape == (len(y), self.n_outputs_):
             # what `inverse_transform` returns; for one row its checks take 40 µs, twice as long as all the rest
-            classes, shape = binarizer.classes_, (len(y), self.n_outputs_)
-            if binarizer.y_type_ == "multiclass" and y.shape == shape and self.n_outputs_ == len(classes) > 1:
+            kind, classes = binarizer.y_type_, binarizer.classes_
+            if kind == "multiclass" and self.n_outputs_ == len(classes) > 1:
                 return classes[y.argmax(axis=1)]
-            if binarizer.y_type_ == "binary" and y.shape == shape and self.n_outputs_ == 1 and len(classes) == 2:
+            if kind == "binary" and self.n_outputs_ == 1 and len(classes) == 2:
                 return classes[(y.ravel() > (binarizer.pos_label + binarizer.neg_label) / 2).astype(np.intp)]
         return binarizer.inverse_transform(y.ravel() if self.n_outputs_ == 1 else y)
 
