@@ -29,11 +29,20 @@ LIBXSMM = {  # share of peak of LIBXSMM-DNN, hand-tuned C: 184, 139 and 118 of 2
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read the measurements of a folder; the keys are the names of its CSV files."""
-    parts = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    """Read the measurements of a folder, and of other processors in its subfolders; the keys are the paths of the CSV files."""
+    parts = {path.relative_to(folder).with_suffix("").as_posix(): pd.read_csv(path) for path in sorted(folder.rglob("*.csv"))}
     for name, frame in parts.items():
         frame.attrs["sha256"] = hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
+    if {"peers", "machine"} <= set(parts):
+        parts["processors"] = of_all_processors(parts)
     return parts
+
+
+def of_all_processors(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the training of all nets on all processors, with a column `processor`."""
+    folders = ["", *(name.removesuffix("peers") for name in parts if name.endswith("/peers"))]
+    names = [parts[f"{folder}machine"].set_index("what").loc["processor", "is"].split(",")[0] for folder in folders]
+    return pd.concat([parts[f"{folder}peers"].assign(processor=name) for folder, name in zip(folders, names, strict=True)])
 
 
 def each(frame: pd.DataFrame, by: str | list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -88,6 +97,25 @@ def peers(frame: pd.DataFrame) -> str:
         ratios = ratios_of(some, "us_per_sample")
         rows.append([net, f"{rate:,.0f}", f"{np.median(share_of_peak(some)):.0%}", *(spread(ratios[name]) for name in others)])
     return markdown(["net", "samples/s", "share of peak", *(f"speed-up over {name}" for name in others)], rows)
+
+
+def processors(frame: pd.DataFrame) -> str:
+    """One row per net; for each processor the share of peak, and the speed-up over the library that is fastest there."""
+    names = list(frame["processor"].unique())
+    rows = []
+    for net, some in each(frame, "net"):
+        row = [net]
+        for name in names:
+            here = some[some["processor"] == name]
+            if here.empty:
+                row += ["", ""]
+                continue
+            ratios = ratios_of(here, "us_per_sample")
+            fastest = min(ratios, key=lambda other: float(np.median(ratios[other])))
+            row += [f"{np.median(share_of_peak(here)):.0%}", f"{spread(ratios[fastest])} {fastest}"]
+        rows.append(row)
+    header = [f"{name}: {what}" for name in names for what in ("share of peak", "speed-up over the fastest other")]
+    return markdown(["net", *header], rows)
 
 
 def libxsmm(frame: pd.DataFrame) -> str:
@@ -206,6 +234,7 @@ def history(frame: pd.DataFrame) -> str:
 TABLES: dict[str, tuple[str, Callable[[pd.DataFrame], str], str]] = {
     "machine": ("machine", machine, "Machine"),
     "peers": ("peers", peers, "Training compared with other libraries"),
+    "processors": ("processors", processors, "Training on several processors"),
     "libxsmm": ("libxsmm", libxsmm, "Comparison with LIBXSMM-DNN"),
     "threads": ("threads", threads, "Threads"),
     "growth": ("growth", growth, "Cost against number of weights and batch size"),
@@ -227,7 +256,7 @@ def tables(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
 
 def numbers(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
     """Compute the numbers that the documentation quotes."""
-    quoted = again(parts["peers"], parts["again"])
+    quoted = again(parts["zen4/peers"], parts["zen4/again"])
     best, by_trainer = [], {}
     for _, some in each(parts["peers"], "net"):
         medians = {name: float(np.median(ratio)) for name, ratio in ratios_of(some, "us_per_sample").items()}
@@ -256,7 +285,7 @@ def numbers(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
 
 
 def again(record: pd.DataFrame, later: pd.DataFrame) -> dict[str, str]:
-    """Compare the medians of a later run of the same command with the record."""
+    """Compare the medians of a later run of the same command with those of a run."""
     within, differences = [], []
     for (_, some), (_, same) in zip(each(record, "net"), each(later, "net"), strict=True):
         first, second = ratios_of(some, "us_per_sample"), ratios_of(same, "us_per_sample")

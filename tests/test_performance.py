@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -44,10 +45,10 @@ def test_a_wrong_number_is_corrected(parts):
 
 
 def test_the_record_is_complete_and_its_pictures_and_report_are_up_to_date(parts, tmp_path):
-    assert set(peers.PARTS) | {"machine", "again", "history"} == set(parts)
+    of_zen4 = {f"zen4/{name}" for name in ("machine", "peers", "again")}
+    assert set(peers.PARTS) | {"machine", "history", "processors"} | of_zen4 == set(parts)
     assert set(report.tables(parts)) == set(report.TABLES)
-    for path in report.RECORD.glob("*.csv"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(report.RECORD, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md", "*.svg"))
     report.write(tmp_path)
     assert (tmp_path / "report.md").read_text() == (report.RECORD / "report.md").read_text()
     for name, picture in pictures.PICTURES.items():
@@ -55,6 +56,22 @@ def test_the_record_is_complete_and_its_pictures_and_report_are_up_to_date(parts
         assert f"sha256 of {picture.part}.csv: {parts[picture.part].attrs['sha256']}" in drawn
         assert f"{name}.svg" in (ROOT / "docs" / "performance.md").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in report.RECORD.iterdir()}
+
+
+def test_a_net_is_compared_on_each_processor_with_the_library_that_is_fastest_there(tmp_path):
+    lines = ["net,weights,batch,flops_per_sample,trainer,round,us_per_sample,peak_gflops"]
+    for name, folder, nets, torch in (("new", tmp_path, "mn", 2.0), ("old", tmp_path / "old", "n", 8.0)):
+        folder.mkdir(exist_ok=True)
+        (folder / "machine.csv").write_text(f'what,is\nprocessor,"{name} cores, vectors"\n')
+        libraries = (("bpkernel", 1), ("A", torch), ("B", 4))
+        times = [f"{net},10,2,100,{library},0,{us},1.0" for net in nets for library, us in libraries]
+        (folder / "peers.csv").write_text("\n".join(lines + times) + "\n")
+    rows = report.tables(report.read(tmp_path))["processors"].splitlines()
+    assert rows[0].split(" | ")[1::2] == ["new cores: share of peak", "old cores: share of peak"]
+    assert rows[2:] == [
+        "| m | 10% | 2.0 (2.0-2.0) A |  |  |",
+        "| n | 10% | 2.0 (2.0-2.0) A | 10% | 4.0 (4.0-4.0) B |",
+    ]
 
 
 def test_ratios_are_medians_of_ratios_within_rounds(tmp_path):
