@@ -21,7 +21,7 @@ from bpkernel.serialization import write_atomically
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "performance"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-LIBXSMM = {  # share of peak of LIBXSMM-DNN, hand-tuned C: 184, 139 and 118 of 226 GFLOP/s on another machine of this kind
+LIBXSMM = {  # share of peak of LIBXSMM-DNN, hand-tuned C: 184, 139 and 118 of 226 GFLOP/s on two Zen 4 cores
     "1024-1024-1024-1024, batch 256, f32, relu": 184 / 226,
     "512-512-512-512, batch 256, f32, relu": 139 / 226,
     "64-128-64, batch 192, f32, relu": 118 / 226,
