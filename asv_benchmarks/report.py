@@ -29,7 +29,10 @@ LIBXSMM = {  # share of peak of LIBXSMM-DNN, hand-tuned C: 184, 139 and 118 of 2
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read the measurements of a folder, and of other processors in its subfolders; the keys are the paths of the CSV files."""
+    """Read the measurements of a folder, and of other processors in its subfolders.
+
+    The keys are the paths of the CSV files, and "processors" for the training on all processors together.
+    """
     parts = {path.relative_to(folder).with_suffix("").as_posix(): pd.read_csv(path) for path in sorted(folder.rglob("*.csv"))}
     for name, frame in parts.items():
         frame.attrs["sha256"] = hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
@@ -75,6 +78,11 @@ def ratios_of(frame: pd.DataFrame, value: str, who: str = "trainer", ours: str =
     return {name: other / times[ours] for name, other in times.items() if name != ours}
 
 
+def medians_of(frame: pd.DataFrame) -> dict[str, float]:
+    """Return the median speed-up over each other library in the training of a net."""
+    return {name: float(np.median(ratio)) for name, ratio in ratios_of(frame, "us_per_sample").items()}
+
+
 def share_of_peak(frame: pd.DataFrame) -> np.ndarray:
     """Return bpkernel's share of peak, for each round."""
     ours = frame[frame["trainer"] == "bpkernel"]
@@ -110,9 +118,10 @@ def processors(frame: pd.DataFrame) -> str:
             if here.empty:
                 row += ["", ""]
                 continue
-            ratios = ratios_of(here, "us_per_sample")
-            fastest = min(ratios, key=lambda other: float(np.median(ratios[other])))
-            row += [f"{np.median(share_of_peak(here)):.0%}", f"{spread(ratios[fastest])} {fastest}"]
+            medians = medians_of(here)
+            fastest = min(medians, key=medians.__getitem__)
+            speed_up = spread(ratios_of(here, "us_per_sample")[fastest])
+            row += [f"{np.median(share_of_peak(here)):.0%}", f"{speed_up} {fastest}"]
         rows.append(row)
     header = [f"{name}: {what}" for name in names for what in ("share of peak", "speed-up over the fastest other")]
     return markdown(["net", *header], rows)
@@ -259,7 +268,7 @@ def numbers(parts: dict[str, pd.DataFrame]) -> dict[str, str]:
     quoted = again(parts["zen4/peers"], parts["zen4/again"])
     best, by_trainer = [], {}
     for _, some in each(parts["peers"], "net"):
-        medians = {name: float(np.median(ratio)) for name, ratio in ratios_of(some, "us_per_sample").items()}
+        medians = medians_of(some)
         best.append(min(medians.values()))
         for name, ratio in medians.items():
             by_trainer.setdefault(name, []).append(ratio)
