@@ -1,5 +1,6 @@
 """Mini-batches of a net: what its training, and the sum of its gradients, hand to the kernels."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,9 @@ import numpy as np
 from bpkernel.codegen.pointers import raise_fault
 from bpkernel.kernels import epoch, operands, partition
 from bpkernel.network import Network
+from bpkernel.runtime import pace, thread_trials
 from bpkernel.runtime.pace import Pace
+from bpkernel.runtime.thread_trials import ONE_THREAD, ThreadTrials
 from bpkernel.runtime.threads import launch
 
 
@@ -31,19 +34,25 @@ class MiniBatches:
     def __init__(self, network: Network, step: operands.Step, batch_size: int, *, keep_a: bool = False):
         self.step, self.batch_size = step, batch_size
         self._network, self._keep_a, self._pace = network, keep_a, Pace()
-        self.n_threads = 0
+        self.n_threads, self._trials = 0, ONE_THREAD
         self.work: operands.Work
 
     def parts(self, n_samples: int) -> Iterator[slice]:
         """Slices of whole mini-batches, each for one compiled call of bounded length."""
-        return self._pace.parts(n_samples, self.batch_size)
+        return self._pace.parts(n_samples, self.batch_size, self._seconds)
+
+    def _seconds(self) -> float:
+        return thread_trials.SECONDS if self._trials.on_trial else pace.SECONDS
 
     def run(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> None:
         """Train on the samples in an order (n,), or in several (n_epochs, n); or add up their gradient.
 
         total (n_epochs, 3): the sums of `epoch.batches`, added to.  An exception of an activation or a loss is raised.
         """
-        launch(*self._call(samples, order, total))
+        call, trials = self._call(samples, order, total), self._trials
+        start = time.perf_counter()
+        n_running = launch(*call, most=trials.n_running)
+        trials.measured(n_running, len(total) * -(-order.shape[-1] // self.batch_size), time.perf_counter() - start)
         raise_fault(self.work.units.fault)
 
     def _key(self, n_threads: int) -> tuple[int, ...]:
@@ -63,6 +72,9 @@ class MiniBatches:
             own = self._network.layout, self._network.compiled, self.step, self.batch_size, n_threads
             kept = self._network.take_work(self._key(n_threads)) if self.step.update else None
             self.work = kept or operands.work(*own, keep_a=self._keep_a, gradient=gradient)
+            layout = self._network.layout
+            kind = n_threads, layout.flops * self.batch_size, len(layout.pairs)
+            self._trials = ThreadTrials(*kind) if n_threads > 1 else ONE_THREAD
             self.n_threads = n_threads  # last: what compiles may be interrupted
         order = np.ascontiguousarray(order, np.int64).ravel()
         return n_threads, epoch.batches, self._network.compiled, self.step, samples, order, self.work, total

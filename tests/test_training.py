@@ -403,7 +403,7 @@ def test_long_epochs_are_many_short_calls(data, monkeypatch):
 
     calls = []
     launch = mini_batches.launch
-    monkeypatch.setattr(mini_batches, "launch", lambda kernel, *a: calls.append(kernel) or launch(kernel, *a))
+    monkeypatch.setattr(mini_batches, "launch", lambda *a, **most: calls.append(a) or launch(*a, **most))
     monkeypatch.setattr(pace, "SECONDS", 1e-9)
     short, whole = new(), new()
     a = short.fit(*data, epochs=2, batch_size=10).loss

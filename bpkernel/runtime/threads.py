@@ -62,22 +62,26 @@ def available() -> int:
     return 1 if _forked and numba.threading_layer() == "omp" else n_threads
 
 
-def launch(n_threads: int, kernel: Callable[..., None], *arguments: object) -> None:
-    """Call `kernel(*arguments, n_running)`, where n_running is n_threads, or fewer while other kernels of the process run.
+def launch(n_threads: int, kernel: Callable[..., None], *arguments: object, most: int | None = None) -> int:
+    """Call `kernel(*arguments, n_running)`, made for n_threads, and return n_running, the threads that it ran on.
+
+    n_running is `most`, by default n_threads, or fewer while other kernels of the process run.
 
     Waiting threads spin: two kernels on the same cores would be slower than one after the other.  Ctrl-C may interrupt between
     any two bytecodes, so a grant that is left behind must not count: see `busy_elsewhere`.
     """
     thread = threading.get_ident()
     try:
-        n_running = _running[thread] = n_threads  # first: of two launches at once, neither overlooks the other
+        n_running = n_threads if most is None else most
+        _running[thread] = n_running  # first: of two launches at once, neither overlooks the other
         if n_threads > 1:
-            n_running = _running[thread] = max(1, min(n_threads, available() - busy_elsewhere()))
+            n_running = _running[thread] = max(1, min(n_running, available() - busy_elsewhere()))
             if numba.threading_layer() == "workqueue":  # even if one thread works through the tasks of several
                 with _one_launch:
                     kernel(*arguments, n_running)
-                return
+                return n_running
         kernel(*arguments, n_running)
+        return n_running
     finally:
         _running.pop(thread, None)
 

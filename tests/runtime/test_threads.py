@@ -84,9 +84,9 @@ def granted(monkeypatch):
     available()
     monkeypatch.setattr(threads, "available", lambda: 4)
 
-    def grant(n_threads):
+    def grant(n_threads, most=None):
         found = []
-        launch(n_threads, found.append)
+        assert launch(n_threads, found.append, most=most) == found[0]
         return found[0]
 
     return grant
@@ -94,6 +94,7 @@ def granted(monkeypatch):
 
 def test_a_launch_is_granted_what_it_asks_for_and_what_there_is(granted):
     assert [granted(n_threads) for n_threads in (1, 2, 4, 9)] == [1, 2, 4, 4]
+    assert [granted(4, most) for most in (1, 3, 4)] == [1, 3, 4]
 
 
 def test_a_launch_is_granted_what_others_leave(granted):
