@@ -39,7 +39,8 @@ class ThreadTrials:
     def __init__(self, most: int, work: int, n_edges: int):
         self._most, self._key = most, (most, work.bit_length(), n_edges)
         self._kept, self._seconds, self._cost = _learnt.get(self._key, (most, 0.0, 0.0))
-        self._up = self._faster = False  # whether the last trial was of more threads; whether they were faster
+        self._up = False  # whether the last trial was of more threads
+        self._faster = False  # whether the other number was faster in the last trial, which is repeated
         self.n_running, self.on_trial = self._kept, False
         self._times: dict[int, list[float]] = {}  # seconds of a mini-batch in each call of a trial
 
@@ -48,7 +49,7 @@ class ThreadTrials:
         if self._most == 1:
             return
         if n_running != self.n_running:  # other kernels of the process were running
-            self.n_running, self.on_trial = self._kept, False
+            self.n_running, self.on_trial, self._faster = self._kept, False, False
         elif self.on_trial:
             times = self._times[n_running]
             times.append(seconds / n_batches)

@@ -106,6 +106,18 @@ def test_a_number_must_be_faster_twice():
     assert (trials.n_running, trials.on_trial) == (2, False)
 
 
+@pytest.mark.parametrize("sizes", [(1.0, 0.1), (0.1, 1.0), (1.0, 1.0, 0.1), (1.0, 1.0, 1.0, 0.1)])
+def test_smaller_mini_batches_at_the_end_of_epochs_do_not_matter(sizes):
+    """Where each call is one mini-batch."""
+    trials, ends = ThreadTrials(2, 1, 1), 0
+    for call in range(100_000):
+        on_trial, size = trials.on_trial, sizes[call % len(sizes)]
+        trials.measured(trials.n_running, 1, size / trials.n_running)
+        ends += on_trial and not trials.on_trial
+        assert trials._kept == 2
+    assert ends > 10
+
+
 def test_a_trial_ends_when_other_kernels_take_threads():
     trials = ThreadTrials(4, 1, 1)
     trials.measured(4, 10**9, 1e4)
