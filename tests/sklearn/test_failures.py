@@ -66,8 +66,8 @@ def test_interrupted_among_epochs_that_were_run_ahead_the_net_is_as_old_as_its_c
     calls, limit = [], {"while drawing": 100, "after the call": 7, "between epochs": 90}[when]
 
     def interrupted(function):
-        def wrapper(*arguments):
-            result = function(*arguments)
+        def wrapper(*arguments, **options):
+            result = function(*arguments, **options)
             calls.append(function)
             if len(calls) == limit:
                 raise KeyboardInterrupt
@@ -114,7 +114,7 @@ def test_several_threads_train_one_net_without_end_or_hang():
 def test_training_that_goes_on_looks_anew_at_how_many_threads_there_are(monkeypatch):
     """In either direction, and what was prepared is kept where nothing has changed."""
     launched, launch = set(), mini_batches.launch
-    monkeypatch.setattr(mini_batches, "launch", lambda n_threads, *a: launched.add(n_threads) or launch(n_threads, *a))
+    monkeypatch.setattr(mini_batches, "launch", lambda n, *a, **most: launched.add(n) or launch(n, *a, **most))
     estimator = bp.MLPClassifier(hidden_layer_sizes=(200, 100), random_state=0)
     kept = []
     threads.available()  # as `partition.available` would, it starts the threading layer
