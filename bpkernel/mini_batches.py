@@ -11,7 +11,7 @@ from bpkernel.kernels import epoch, operands, partition
 from bpkernel.network import Network
 from bpkernel.runtime import pace, thread_trials
 from bpkernel.runtime.pace import Pace
-from bpkernel.runtime.thread_trials import ONE_THREAD, ThreadTrials
+from bpkernel.runtime.thread_trials import ThreadTrials
 from bpkernel.runtime.threads import launch
 
 
@@ -34,8 +34,9 @@ class MiniBatches:
     def __init__(self, network: Network, step: operands.Step, batch_size: int, *, keep_a: bool = False):
         self.step, self.batch_size = step, batch_size
         self._network, self._keep_a, self._pace = network, keep_a, Pace()
-        self.n_threads, self._trials = 0, ONE_THREAD
+        self.n_threads = 0
         self.work: operands.Work
+        self._trials: ThreadTrials
 
     def parts(self, n_samples: int) -> Iterator[slice]:
         """Slices of whole mini-batches, each for one compiled call of bounded length."""
@@ -66,15 +67,14 @@ class MiniBatches:
             self.n_threads = 0
 
     def _call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> tuple[Any, ...]:
-        n_threads = partition.threads_for(self._network.layout, self.batch_size)
+        layout = self._network.layout
+        n_threads = partition.threads_for(layout, self.batch_size)
         if n_threads != self.n_threads:
             gradient = self.work.gradient if self.n_threads else None  # what has been added up so far
-            own = self._network.layout, self._network.compiled, self.step, self.batch_size, n_threads
+            own = layout, self._network.compiled, self.step, self.batch_size, n_threads
             kept = self._network.take_work(self._key(n_threads)) if self.step.update else None
             self.work = kept or operands.work(*own, keep_a=self._keep_a, gradient=gradient)
-            layout = self._network.layout
-            kind = n_threads, layout.flops * self.batch_size, len(layout.pairs)
-            self._trials = ThreadTrials(*kind) if n_threads > 1 else ONE_THREAD
+            self._trials = ThreadTrials(n_threads, layout.flops * self.batch_size, len(layout.pairs))
             self.n_threads = n_threads  # last: what compiles may be interrupted
         order = np.ascontiguousarray(order, np.int64).ravel()
         return n_threads, epoch.batches, self._network.compiled, self.step, samples, order, self.work, total

@@ -83,6 +83,3 @@ class ThreadTrials:
         self._kept = other if faster else kept
         self._seconds, self._cost = 0.0, CALLS * max(abs(new - old) * n_batches, SECONDS / 10)
         self.n_running, self.on_trial = self._kept, False
-
-
-ONE_THREAD = ThreadTrials(1, 0, 0)  # has no trials, and no state

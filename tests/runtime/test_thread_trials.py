@@ -11,18 +11,16 @@ from bpkernel.runtime.thread_trials import ThreadTrials
 
 
 @pytest.fixture(autouse=True)
-def learnt(monkeypatch):
-    """What is learnt, empty at first."""
-    learnt = {}
-    monkeypatch.setattr(thread_trials, "_learnt", learnt)
-    return learnt
+def nothing_learnt(monkeypatch):
+    """No training has come before."""
+    monkeypatch.setattr(thread_trials, "_learnt", {})
 
 
 class Machine:
     """Trainings of nets whose mini-batch takes made-up seconds, on each number of threads."""
 
     def __init__(self, seconds, most):
-        self.seconds, self.most, self.trials = seconds, most, ThreadTrials(most, 1 << 20, 3)
+        self.seconds, self.trials = seconds, ThreadTrials(most, 1 << 20, 3)
 
     def train(self, duration):
         """The seconds of all calls on each number of threads, in calls of 20 ms or, on trial, of 1 ms."""
