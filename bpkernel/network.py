@@ -47,7 +47,7 @@ class Network:
         self.params = aligned_zeros(self.layout.n_params, dtype)
         self.weights, self.biases = self.layout.weights(self.params), self.layout.biases(self.params)
         self.present = np.zeros(0, bool)
-        self._loss = loss
+        self.loss = loss
         self._compiled: operands.Net | None = None
         self.spare = SpareMemory()
         self._for_one_row: list[Inference] = []  # scratch memory that no caller uses at the moment
@@ -57,7 +57,7 @@ class Network:
     def compiled(self) -> operands.Net:
         """The net as the kernels take it; compiled when first asked for."""
         if self._compiled is None:
-            self._compiled = operands.net(self.layout, self._loss, self.params, self.present)
+            self._compiled = operands.net(self.layout, self.loss, self.params, self.present)
         return self._compiled
 
     @property

@@ -59,7 +59,8 @@ def block(typing_context: Any, buffer: Any, start: Any, n_rows: Any, row: Any) -
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = builder.gep(context.make_array(buffer)(context, builder, values[0]).data, [values[1]])
-        row_bytes = builder.mul(values[3], ir.Constant(INT64, buffer.dtype.bitwidth // 8))
+        itemsize = context.get_abi_sizeof(context.get_data_type(buffer.dtype))
+        row_bytes = builder.mul(values[3], ir.Constant(INT64, itemsize))
         return _view(context, builder, view, data, [values[2], values[3]], row_bytes)
 
     return view(buffer, types.intp, types.intp, types.intp), generate

@@ -6,9 +6,12 @@ those from `first` to `first + n` are units, and the others may be overwritten.
     forward(z, row, first, n)     z_j ← g(z_j): z_j is a_j before
     vjp(a, z, d, row, first, n)   d_j ← ∂E/∂a_j from d_j = ∂E/∂z_j, the vector-Jacobian product: g'(a_j) d_j, or for softmax the
                                   sum with the full Jacobian
-    needs_a                       whether vjp reads a; otherwise a holds other numbers
+    second(a, z, r, d, s, row, first, n)
+                                  s_j ← s_j + g''(a_j) r_j d_j, the change of vjp's result where a changes in the direction r;
+                                  None where it is 0
+    needs_a                       whether vjp reads a; otherwise a holds other numbers (`second` is always given a)
 
-Activations of one unit at a time are written as two scalar functions, in `elementwise`.  Below are those that are not, and
+Activations of one unit at a time are written as scalar functions, in `elementwise`.  Below are those that are not, and
 the first ones, which are written as loops.  To add one, write a class there or here, add it to ELEMENTWISE or ACTIVATIONS, and
 its name to the literal types.  The loops are plain Python that Numba compiles; `one = z.dtype.type(1)` keeps float32 arithmetic
 in float32.
@@ -30,6 +33,7 @@ class Identity:
     hidden = True
     needs_a = False
     init = "glorot_uniform"
+    second = None
 
     @staticmethod
     def forward(z: Any, row: int, first: int, n: int) -> None:
@@ -58,6 +62,12 @@ class Logistic:
         for j in range(z.size):
             d[j] *= z[j] * (one - z[j])
 
+    @staticmethod
+    def second(a: Any, z: Any, r: Any, d: Any, s: Any, row: int, first: int, n: int) -> None:
+        one, two = z.dtype.type(1), z.dtype.type(2)
+        for j in range(z.size):
+            s[j] += z[j] * (one - z[j]) * (one - two * z[j]) * r[j] * d[j]
+
 
 class Tanh:
     name = "tanh"
@@ -77,6 +87,12 @@ class Tanh:
         for j in range(z.size):
             d[j] *= one - z[j] * z[j]
 
+    @staticmethod
+    def second(a: Any, z: Any, r: Any, d: Any, s: Any, row: int, first: int, n: int) -> None:
+        one, two = z.dtype.type(1), z.dtype.type(2)
+        for j in range(z.size):
+            s[j] -= two * z[j] * (one - z[j] * z[j]) * r[j] * d[j]
+
 
 class ReLU:
     name = "relu"
@@ -84,6 +100,7 @@ class ReLU:
     hidden = True
     needs_a = False
     init = "he_uniform"
+    second = None
 
     @staticmethod
     def forward(z: Any, row: int, first: int, n: int) -> None:
@@ -134,6 +151,19 @@ class Softmax:
             for j in range(start, start + n):
                 d[j] = z[j] * (d[j] - mean)
 
+    @staticmethod
+    def second(a: Any, z: Any, r: Any, d: Any, s: Any, row: int, first: int, n: int) -> None:
+        # z_j changes by z_j (r_j - Σ_k z_k r_k), and so does each z in the result of vjp
+        for start in range(first, z.size, row):
+            mean_r = mean_d = mean = z.dtype.type(0)
+            for j in range(start, start + n):
+                mean_r += z[j] * r[j]
+                mean_d += z[j] * d[j]
+            for j in range(start, start + n):
+                mean += z[j] * (r[j] - mean_r) * d[j]
+            for j in range(start, start + n):
+                s[j] += z[j] * ((r[j] - mean_r) * (d[j] - mean_d) - mean)
+
 
 class Exp:
     name = "exp"
@@ -151,6 +181,11 @@ class Exp:
     def vjp(a: Any, z: Any, d: Any, row: int, first: int, n: int) -> None:
         for j in range(z.size):
             d[j] *= z[j]
+
+    @staticmethod
+    def second(a: Any, z: Any, r: Any, d: Any, s: Any, row: int, first: int, n: int) -> None:
+        for j in range(z.size):
+            s[j] += z[j] * r[j] * d[j]
 
 
 class MeanVariance:
@@ -177,6 +212,12 @@ class MeanVariance:
             for j in range(start, start + n - n // 2):
                 d[j] *= z[j]
 
+    @staticmethod
+    def second(a: Any, z: Any, r: Any, d: Any, s: Any, row: int, first: int, n: int) -> None:
+        for start in range(first + n // 2, z.size, row):
+            for j in range(start, start + n - n // 2):
+                s[j] += z[j] * r[j] * d[j]
+
 
 ACTIVATIONS: tuple[type[Any], ...] = (Identity, Logistic, Tanh, ReLU, *ELEMENTWISE, Softmax, Exp, MeanVariance)
 HiddenActivation: TypeAlias = Literal[
@@ -191,3 +232,4 @@ HIDDEN: tuple[HiddenActivation, ...] = tuple(activation.name for activation in A
 _INTS = (types.intp,) * 3
 forward, pointer_to_forward = by_pointer(lambda p: types.none(vector(p.accumulation), *_INTS), may_raise=True)
 vjp, pointer_to_vjp = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3, *_INTS), may_raise=True)
+second, pointer_to_second = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 5, *_INTS), may_raise=True)

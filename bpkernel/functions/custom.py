@@ -25,11 +25,12 @@ class Own:
     name: str
     kinks: Any
     _given: tuple[Any, ...]
-    _settings: dict[str, Any]
+    _named: dict[str, Any]
 
-    def _keep(self, functions: tuple[Any, ...], settings: dict[str, Any]) -> None:
-        self._given, self._settings = functions, settings
-        self._identity = (type(self), self.name, *settings.values(), *map(digest, functions))
+    def _keep(self, functions: tuple[Any, ...], settings: dict[str, Any], **second: Any) -> None:
+        given = {name: function for name, function in second.items() if function is not None}
+        self._given, self._named = functions, {**settings, **given}
+        self._identity = (type(self), self.name, *settings.values(), *map(digest, (*functions, *given.values())))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -48,7 +49,7 @@ class Own:
 
     def __reduce__(self) -> Any:
         kind: Any = type(self)
-        return functools.partial(kind, **self._settings, check=False), (*self._given, self.name), {"kinks": self.kinks}
+        return functools.partial(kind, **self._named, check=False), (*self._given, self.name), {"kinks": self.kinks}
 
 
 class Activation(Own, Elementwise):
@@ -71,11 +72,13 @@ class Activation(Own, Elementwise):
     check : bool, default=True
         Whether to compare g_prime with finite differences of g, and the compiled functions with the plain ones, on a grid of
         numbers from -30 to 30.
+    g_second : callable, default=None
+        g_second(a, z): the second derivative of g, which only `MLP.hvp` and `MLP.hessian` need; 0 at a kink.
 
     Attributes
     ----------
     name : str
-    g, g_prime : callable
+    g, g_prime, g_second : callable
         Copies of the functions.
     kinks : tuple of float
         Where the derivative jumps, as that of relu at 0; such jumps are allowed.  Empty without the check.
@@ -83,7 +86,8 @@ class Activation(Own, Elementwise):
     Raises
     ------
     ValueError
-        If g_prime is not the derivative of g, a value is not finite, or g jumps; the message says where, and by how much.
+        If g_prime is not the derivative of g, or g_second that of g_prime, a value is not finite, or g jumps; the message says
+        where, and by how much.
     TypeError
         If an argument is of the wrong type, a function does not return a real number, or Numba cannot compile it.
     Exception
@@ -109,13 +113,15 @@ class Activation(Own, Elementwise):
         *,
         values: Values = "real",
         check: bool = True,
+        g_second: Callable[[Any, Any], Any] | None = None,
     ):
         self.name = function_check.name_of("an activation", name, ACTIVATIONS)
         self.g, self.g_prime = function_check.frozen_functions(g=g, g_prime=g_prime)
+        self.g_second = None if g_second is None else function_check.frozen_functions(g_second=g_second)[0]
         self.values = function_check.one_of("values", values, ANY)
         self.kinks = function_check.activation(self) if function_check.flag(check) else ()
 
-        self._keep((g, g_prime), {"values": values})
+        self._keep((g, g_prime), {"values": values}, g_second=g_second)
 
 
 class Loss(Own, ElementwiseLoss):
@@ -138,11 +144,13 @@ class Loss(Own, ElementwiseLoss):
     check : bool, default=True
         Whether to compare slope with finite differences of error, and the compiled functions with the plain ones, on a grid of
         such outputs and targets.
+    curvature : callable, default=None
+        curvature(y, t): the second derivative of error with respect to y, which second derivatives of a net need; 0 at a kink.
 
     Attributes
     ----------
     name : str
-    error, slope : callable
+    error, slope, curvature : callable
         Copies of the functions.
     kinks : tuple of (float, float)
         Pairs (y, t) of the grid where the slope jumps; such jumps are allowed.
@@ -172,12 +180,14 @@ class Loss(Own, ElementwiseLoss):
         outputs: Values = "real",
         targets: Targets = "real",
         check: bool = True,
+        curvature: Callable[[Any, Any], Any] | None = None,
     ):
         self.name = function_check.name_of("a loss", name, LOSSES)
         self.error, self.slope = function_check.frozen_functions(error=error, slope=slope)
+        self.curvature = None if curvature is None else function_check.frozen_functions(curvature=curvature)[0]
         self.outputs = function_check.one_of("outputs", outputs, ANY)
         self.targets = function_check.one_of("targets", targets, [kind for kind in TARGETS if kind != "distribution"])
         self.accepts = ANY[ANY.index(self.outputs) :]  # probabilities are positive, and positive numbers are real
         self.kinks = function_check.loss(self) if function_check.flag(check) else ()
 
-        self._keep((error, slope), {"outputs": outputs, "targets": targets})
+        self._keep((error, slope), {"outputs": outputs, "targets": targets}, curvature=curvature)

@@ -1,7 +1,8 @@
-"""Activations of one unit at a time, as two scalar functions.  To add one, write a class as below and add it to ELEMENTWISE.
+"""Activations of one unit at a time, as scalar functions.  To add one, write a class as below and add it to ELEMENTWISE.
 
-    g(a)            z
-    g_prime(a, z)   g'(a), from a or z, whichever is cheaper
+    g(a)             z
+    g_prime(a, z)    g'(a), from a or z, whichever is cheaper
+    g_second(a, z)   g''(a), likewise; None where it is 0 everywhere
 
 The functions are plain Python that Numba compiles into loops; a setting of the activation is a variable of their closure.
 """
@@ -15,12 +16,12 @@ from bpkernel.codegen.scalar_functions import reads
 from bpkernel.functions.elementary import exp, expm1, logistic
 from bpkernel.functions.error_function import normal_cdf
 from bpkernel.functions.logarithm import softplus as log_1_plus_exp
-from bpkernel.functions.loops import Scalar, forward_of, vjp_of
+from bpkernel.functions.loops import Scalar, forward_of, second_of, vjp_of
 from bpkernel.functions.settings import WithSettings, between
 
 
 class Elementwise(WithSettings):
-    """Base of the activations that are two scalar functions.
+    """Base of the activations that are scalar functions.
 
     Attributes
     ----------
@@ -31,7 +32,7 @@ class Elementwise(WithSettings):
         Whether hidden layers may have it.
     init : str
         The initialisation of weights that goes with it.
-    g, g_prime : callable
+    g, g_prime, g_second : callable
     """
 
     name: Any
@@ -40,6 +41,7 @@ class Elementwise(WithSettings):
     init: ClassVar[str] = "he_uniform"
     g: Any
     g_prime: Any
+    g_second: Any = None
 
     @cached_property
     def forward(self) -> Any:
@@ -50,6 +52,11 @@ class Elementwise(WithSettings):
     def vjp(self) -> Any:
         """d_j ← g'(a_j) d_j, as of `activations`."""
         return vjp_of(self.g_prime)
+
+    @cached_property
+    def second(self) -> Any:
+        """s_j ← s_j + g''(a_j) r_j d_j, as of `activations`; None where g'' is 0 everywhere."""
+        return None if self.g_second is None else second_of(self.g_second)
 
     @cached_property
     def needs_a(self) -> bool:
@@ -110,6 +117,11 @@ class ELU(Elementwise):
         alpha = float(self.alpha)
         return lambda a, z: 1.0 if z > 0 else z + alpha
 
+    @cached_property
+    def g_second(self) -> Scalar:
+        alpha = float(self.alpha)
+        return lambda a, z: 0.0 if z > 0 else z + alpha
+
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -131,6 +143,10 @@ class SELU(Elementwise):
     def g_prime(a: Any, z: Any) -> Any:
         return SELU_SCALE if z > 0 else z + SELU_SCALE * SELU_ALPHA
 
+    @staticmethod
+    def g_second(a: Any, z: Any) -> Any:
+        return 0.0 if z > 0 else z + SELU_SCALE * SELU_ALPHA
+
 
 class Softplus(Elementwise):
     """g(a) = log(1 + e^a) (Dugas et al. 2001)."""
@@ -146,6 +162,10 @@ class Softplus(Elementwise):
     def g_prime(a: Any, z: Any) -> Any:
         return -expm1(-z)  # the logistic function of a
 
+    @staticmethod
+    def g_second(a: Any, z: Any) -> Any:
+        return -expm1(-z) * exp(-z)
+
 
 class SiLU(Elementwise):
     """g(a) = a σ(a), with the logistic function σ; also called swish (Hendrycks and Gimpel 2016)."""
@@ -160,6 +180,11 @@ class SiLU(Elementwise):
     def g_prime(a: Any, z: Any) -> Any:
         s = logistic(a)
         return s + z * (1 - s)
+
+    @staticmethod
+    def g_second(a: Any, z: Any) -> Any:
+        s = logistic(a)
+        return s * (1 - s) * (2 + a * (1 - 2 * s))
 
 
 PER_ROOT_2_PI = 1 / math.sqrt(2 * math.pi)
@@ -183,6 +208,10 @@ class GELU(Elementwise):
         small = abs(a) < 1e-6
         cdf = 0.5 + PER_ROOT_2_PI * a if small else z / (1.0 if small else a)
         return cdf + PER_ROOT_2_PI * a * exp(-0.5 * a * a)
+
+    @staticmethod
+    def g_second(a: Any, z: Any) -> Any:
+        return PER_ROOT_2_PI * (2 - a * a) * exp(-0.5 * a * a)
 
 
 class HardSigmoid(Elementwise):
@@ -228,6 +257,10 @@ class HardSiLU(Elementwise):
     @staticmethod
     def g_prime(a: Any, z: Any) -> Any:
         return (0.0 if a <= -3 else 1.0) if abs(a) >= 3 else a / 3 + 0.5
+
+    @staticmethod
+    def g_second(a: Any, z: Any) -> Any:
+        return 0.0 if abs(a) >= 3 else 1 / 3
 
 
 ELEMENTWISE: tuple[type[Any], ...] = (LeakyReLU, ELU, SELU, Softplus, SiLU, GELU, HardSigmoid, HardTanh, HardSiLU)

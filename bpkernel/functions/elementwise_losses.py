@@ -1,7 +1,8 @@
 """Losses that are a sum over the outputs.  To add one, write a class as below and add it to ELEMENTWISE_LOSSES.
 
-    error(y, t)   the term of one output in E^n
-    slope(y, t)   ∂E^n/∂y of this output
+    error(y, t)       the term of one output in E^n
+    slope(y, t)       ∂E^n/∂y of this output
+    curvature(y, t)   ∂²E^n/∂y² of this output
 
 The functions are plain Python that Numba compiles into loops; a setting of the loss is a variable of their closure.
 """
@@ -17,14 +18,14 @@ import numpy as np
 from bpkernel.codegen.scalars import by_dtype, exact
 from bpkernel.functions.elementary import exp, expm1, tanh
 from bpkernel.functions.logarithm import log, log1p
-from bpkernel.functions.loops import Scalar, sample_error_of, sample_slope_of
+from bpkernel.functions.loops import Scalar, sample_curvature_of, sample_error_of, sample_slope_of
 from bpkernel.functions.settings import WithSettings, between
 
 ANY = ("real", "positive", "probability")  # values of the outputs
 
 
 class ElementwiseLoss(WithSettings):
-    """Base of the losses that are a sum over the outputs of two scalar functions.
+    """Base of the losses that are a sum over the outputs of a scalar function.
 
     Attributes
     ----------
@@ -37,7 +38,7 @@ class ElementwiseLoss(WithSettings):
         Whether class indices are converted to one-hot rows.
     canonical : None
         The name of an activation for which Eq. 5 is y - t; here there is none.
-    error, slope : callable
+    error, slope, curvature : callable
     """
 
     name: Any
@@ -47,6 +48,7 @@ class ElementwiseLoss(WithSettings):
     canonical: ClassVar[None] = None
     error: Any
     slope: Any
+    curvature: Any
     deltas: Any = {}  # noqa: RUF012 (by output activation: δ as a function of y and t, where the slope may overflow and δ not)
 
     @cached_property
@@ -63,6 +65,11 @@ class ElementwiseLoss(WithSettings):
     def sample_slope(self) -> Any:
         """∂E^n/∂y of one sample, as of `losses`."""
         return sample_slope_of(self.slope)
+
+    @cached_property
+    def sample_curvature(self) -> Any:
+        """Σ_l ∂²E^n/∂y_k∂y_l r_l of one sample, as of `losses`."""
+        return sample_curvature_of(self.curvature)
 
     def n_targets(self, n_outputs: int) -> int:
         """The targets of a sample for a net of so many outputs."""
@@ -82,6 +89,10 @@ class AbsoluteError(ElementwiseLoss):
     def slope(y: Any, t: Any) -> Any:
         r = y - t
         return r / abs(r) if r != 0 else r
+
+    @staticmethod
+    def curvature(y: Any, t: Any) -> Any:
+        return 0.0 * (y - t)
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,11 @@ class Huber(ElementwiseLoss):
         delta = float(self.delta)
         return lambda y, t: min(max(y - t, -delta), delta)
 
+    @cached_property
+    def curvature(self) -> Scalar:
+        delta = float(self.delta)
+        return lambda y, t: 1.0 if abs(y - t) <= delta else 0.0
+
 
 LOG_2 = math.log(2)
 
@@ -134,6 +150,11 @@ class LogCosh(ElementwiseLoss):
     def slope(y: Any, t: Any) -> Any:
         return tanh(y - t)
 
+    @staticmethod
+    def curvature(y: Any, t: Any) -> Any:
+        m = tanh(y - t)
+        return 1 - m * m
+
 
 class Hinge(ElementwiseLoss):
     """Σ_k max(0, 1 - t_k y_k), with targets -1 and 1 (the loss of a support vector machine)."""
@@ -149,6 +170,10 @@ class Hinge(ElementwiseLoss):
     @staticmethod
     def slope(y: Any, t: Any) -> Any:
         return -t if t * y < 1 else 0.0
+
+    @staticmethod
+    def curvature(y: Any, t: Any) -> Any:
+        return 0.0 * (y - t)
 
 
 def slope_per_softplus(y: Any) -> Any:
@@ -186,6 +211,11 @@ class Gamma(ElementwiseLoss):
     def slope(y: Any, t: Any) -> Any:
         y = above_0(y)
         return (1 - t / y) / y
+
+    @staticmethod
+    def curvature(y: Any, t: Any) -> Any:
+        y = above_0(y)
+        return (2 * t / y - 1) / y / y
 
     deltas = {  # noqa: RUF012
         "exp": lambda y, t: 1 - t / above_0(y),
@@ -239,6 +269,16 @@ class Tweedie(ElementwiseLoss):
             return (y - t) * y**-p
 
         return slope
+
+    @cached_property
+    def curvature(self) -> Scalar:
+        p = float(self.power)
+
+        def curvature(y: Any, t: Any) -> Any:
+            y = above_0(y)
+            return (1 - p * (y - t) / y) * y**-p
+
+        return curvature
 
     @property
     def deltas(self) -> dict[str, Scalar]:

@@ -40,6 +40,11 @@ class Focal(ElementwiseLoss):
         slope = _focal_slope(float(self.gamma))
         return lambda y, t: slope(y, 1 - y, t)
 
+    @cached_property
+    def curvature(self) -> Scalar:
+        curvature = _focal_curvature(float(self.gamma))
+        return lambda y, t: curvature(y, 1 - y, t)
+
 
 @dataclass(frozen=True)
 class BinaryFocal(Focal):
@@ -65,6 +70,11 @@ class BinaryFocal(Focal):
         slope = _focal_slope(float(self.gamma))
         return lambda y, t: slope(y, 1 - y, t) - slope(1 - y, y, 1 - t)
 
+    @cached_property
+    def curvature(self) -> Scalar:
+        curvature = _focal_curvature(float(self.gamma))
+        return lambda y, t: curvature(y, 1 - y, t) + curvature(1 - y, y, 1 - t)
+
 
 def _focal_term(gamma: float) -> Scalar:
     """The term of one class, as a function of its probability p, of 1 - p, and of the target."""
@@ -83,3 +93,13 @@ def _focal_slope(gamma: float) -> Scalar:
         return t * rest**gamma * (gamma * log(p) / rest - 1 / p)
 
     return slope
+
+
+def _focal_curvature(gamma: float) -> Scalar:
+    """The second derivative of that term."""
+
+    def curvature(p: Any, rest: Any, t: Any) -> Any:
+        rest, p = above_0(rest), above_0(p)
+        return t * rest**gamma * (1 / p / p + gamma * (2 / p - (gamma - 1) * log(p) / rest) / rest)
+
+    return curvature

@@ -11,8 +11,8 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.pointers import raise_fault
 from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.views import block
-from bpkernel.functions.activations import forward, pointer_to_forward, pointer_to_vjp, vjp
-from bpkernel.functions.losses import errors, pointer_to_error, pointer_to_slope, slope
+from bpkernel.functions.activations import forward, pointer_to_forward, pointer_to_second, pointer_to_vjp, second, vjp
+from bpkernel.functions.losses import curvature, errors, pointer_to_curvature, pointer_to_error, pointer_to_slope, slope
 
 DOUBLE = Precision.of(np.float64)
 
@@ -96,6 +96,17 @@ def activation(own: Any) -> tuple[float, ...]:
     _run_activation(*pointers, a, *compiled, fault)
     raise_fault(fault)
     _same(where, ("g", "g_prime"), a, (z, found), compiled)
+    if own.g_second is not None:
+        curved = _evaluate(where, "g_second", own.g_second, a, z)
+
+        def slope_of(a: np.ndarray) -> np.ndarray:
+            return _evaluate(where, "g_prime", own.g_prime, a, _evaluate(where, "g", own.g, a))
+
+        smooth = _far_from(kinks, a)
+        _compare(where, ("g_prime", "g_second", "a"), slope_of, a[smooth], found[smooth], curved[smooth])
+        _run_second(pointer_to_second(own.second, DOUBLE, where), a, z, compiled[0], fault)
+        raise_fault(fault)
+        _same(where, ("g_second",), a, (curved,), compiled[:1])
     return tuple(kinks)
 
 
@@ -114,7 +125,23 @@ def loss(own: Any) -> tuple[tuple[float, float], ...]:
         _run_loss(*pointers, y, T, *compiled, fault)
         raise_fault(fault)
         _same(where, ("error", "slope"), y, (e, found), compiled)
+        if own.curvature is not None:
+            curved = _evaluate(where, "curvature", own.curvature, y, T)
+            slope_of = lambda y, t=t: _evaluate(where, "slope", own.slope, y, np.full_like(y, t))  # noqa: E731
+            smooth, names = _far_from([at for at, of in kinks if of == t], y), ("slope", "curvature", "y")
+            _compare(where, names, slope_of, y[smooth], found[smooth], curved[smooth], f", t = {t:g}")
+            _run_curvature(pointer_to_curvature(own.sample_curvature, DOUBLE, where), y, T, compiled[0], fault)
+            raise_fault(fault)
+            _same(where, ("curvature",), y, (curved,), compiled[:1])
     return tuple(kinks)
+
+
+def _far_from(kinks: Iterable[float], x: np.ndarray) -> np.ndarray:
+    """Whether finite differences at x do not reach over one of the kinks."""
+    h, near = STEP * np.maximum(1, np.abs(x)), np.zeros(len(x), bool)
+    for kink in kinks:
+        near |= np.abs(x - kink) <= 2 * h
+    return ~near
 
 
 def _evaluate(where: str, name: str, function: Callable[..., Any], *arguments: np.ndarray) -> np.ndarray:
@@ -210,3 +237,18 @@ def _run_loss(of_error: int, of_slope: int, y: Any, t: Any, e: Any, d: Any, faul
     y_of, t_of = block(y, 0, y.size, 1), block(t, 0, y.size, 1)
     errors(of_error, (1, y_of, y_of, t_of, np.arange(y.size), e), fault)
     slope(of_slope, (y, t, d), fault)
+
+
+@kernel(entry=True)
+def _run_second(g_second: int, a: Any, z: Any, s: Any, fault: Any) -> None:
+    """s ← g''(a)."""
+    ones = np.ones_like(a)
+    for j in range(a.size):
+        s[j] = 0
+    second(g_second, (a, z, ones, ones, s, z.size, 0, z.size), fault)
+
+
+@kernel(entry=True)
+def _run_curvature(of_curvature: int, y: Any, t: Any, d: Any, fault: Any) -> None:
+    """d ← the curvature of each output."""
+    curvature(of_curvature, (y, t, np.ones_like(y), d), fault)

@@ -82,6 +82,11 @@ class Quantile(WithSettings):
 
         return sample_slope
 
+    @staticmethod
+    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
+        for k in range(y.size):
+            d[k] = y.dtype.type(0) * r[k]
+
     def _levels(self) -> tuple[tuple[float, ...], int]:
         return tuple(map(float, self.levels)), len(self.levels)
 
@@ -132,5 +137,15 @@ class GaussianNLL:
             v, r = at_least(tiny, y[t.size + k]), t[k] - y[k]
             d[k] = -r / v
             d[t.size + k] = half * (one - r / v * r) / v
+
+    @staticmethod
+    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
+        tiny, half = np.finfo(y.dtype).tiny, y.dtype.type(0.5)
+        for k in range(t.size):
+            v = at_least(tiny, y[t.size + k])
+            ratio = (t[k] - y[k]) / v
+            r_m, r_v = r[k], r[t.size + k]
+            d[k] = (r_m + ratio * r_v) / v
+            d[t.size + k] = (ratio * r_m + (ratio * ratio - half / v) * r_v) / v
 
     deltas_with: ClassVar[dict[str, Any]] = {"mean_variance": _deltas_of_mean_and_variance}

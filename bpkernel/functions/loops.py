@@ -69,6 +69,29 @@ def vjp_of(g_prime: Scalar) -> Callable[..., None]:
     return vjp_of_units if may_raise(g_prime) else vjp
 
 
+def second_of(g_second: Scalar) -> Callable[..., None]:
+    """The `second` of an activation, from the scalar function g''(a) in the form g_second(a, z).
+
+    Where r_j d_j or g'' is 0 nothing is added, even if the other one is infinite.
+    """
+    g_second_of = scalar(g_second, VECTORISABLE)
+
+    def second(a: Any, z: Any, r: Any, d: Any, s: Any, row: int, first: int, n: int) -> None:
+        number = d.dtype.type
+        for j in range(z.size):
+            factor, curved = r[j] * d[j], number(g_second_of(a[j], z[j]))
+            s[j] += factor * curved if factor != 0 and curved != 0 else number(0)
+
+    def second_of_units(a: Any, z: Any, r: Any, d: Any, s: Any, row: int, first: int, n: int) -> None:
+        number = d.dtype.type
+        for start in range(first, z.size, row):
+            for j in range(start, start + n):
+                if r[j] * d[j] != 0:
+                    s[j] += r[j] * d[j] * number(g_second_of(a[j], z[j]))
+
+    return second_of_units if may_raise(g_second) else second
+
+
 def sample_error_of(error: Scalar) -> Callable[..., Any]:
     """The `sample_error` of a loss, from the scalar function error(y, t) of one output."""
     error_of = scalar(error, VECTORISABLE)
@@ -92,3 +115,14 @@ def sample_slope_of(slope: Scalar) -> Callable[..., None]:
             d[k] = slope_of(y[k], t[k])
 
     return sample_slope
+
+
+def sample_curvature_of(curvature: Scalar) -> Callable[..., None]:
+    """The `sample_curvature` of a loss, from the scalar function curvature(y, t) of one output."""
+    curvature_of = scalar(curvature, VECTORISABLE)
+
+    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
+        for k in range(y.size):
+            d[k] = curvature_of(y[k], t[k]) * r[k]
+
+    return sample_curvature

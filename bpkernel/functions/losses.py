@@ -6,6 +6,7 @@ Each works on the outputs of the net for one sample, in 1-D arrays of one dtype:
     sample_error_canonical(a, y, t)   the same where y is the canonical activation of a, in a form that stays precise where
                                       outputs saturate
     sample_slope(y, t, d)             d_k ← ∂E^n/∂y_k
+    sample_curvature(y, t, r, d)      d_k ← Σ_l ∂²E^n/∂y_k∂y_l r_l
     deltas_with[activation](y, t, d)  d_k ← δ_k, for the names of activations with which ∂E^n/∂y_k may overflow and δ_k does not
     n_targets(n_outputs)              the number of targets; for most losses that of the outputs
 
@@ -13,7 +14,7 @@ With the canonical activation of its loss, Eq. 5 is exactly δ_k = y_k - t_k.  `
 is defined for, the `values` of the activations, and `targets` what the targets may be.  Outputs that have underflowed to 0
 count as the smallest normal number where they are divided by or their logarithm is taken.
 
-Losses that are a sum over the outputs are written as two scalar functions, in `elementwise_losses`.  Below are those that are
+Losses that are a sum over the outputs are written as scalar functions, in `elementwise_losses`.  Below are those that are
 not, and the first ones, which are written as loops.  To add one, write a class there or here, add it to ELEMENTWISE_LOSSES or
 LOSSES, and its name to LossName.
 """
@@ -68,6 +69,11 @@ class SquaredError(CanonicalLoss):
         for k in range(y.size):
             d[k] = y[k] - t[k]
 
+    @staticmethod
+    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
+        for k in range(y.size):
+            d[k] = r[k]
+
 
 class CrossEntropy(CanonicalLoss):
     name = "cross_entropy"
@@ -102,6 +108,13 @@ class CrossEntropy(CanonicalLoss):
         for k in range(y.size):
             d[k] = -t[k] / at_least(tiny, y[k])
 
+    @staticmethod
+    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
+        tiny = np.finfo(y.dtype).tiny
+        for k in range(y.size):
+            y_k = at_least(tiny, y[k])
+            d[k] = t[k] / y_k / y_k * r[k]
+
 
 class BinaryCrossEntropy(CanonicalLoss):
     name = "binary_cross_entropy"
@@ -131,6 +144,13 @@ class BinaryCrossEntropy(CanonicalLoss):
         one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
         for k in range(y.size):
             d[k] = (one - t[k]) / at_least(tiny, one - y[k]) - t[k] / at_least(tiny, y[k])
+
+    @staticmethod
+    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
+        one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
+        for k in range(y.size):
+            y_k, rest = at_least(tiny, y[k]), at_least(tiny, one - y[k])
+            d[k] = ((one - t[k]) / rest / rest + t[k] / y_k / y_k) * r[k]
 
 
 class Poisson(CanonicalLoss):
@@ -166,6 +186,13 @@ class Poisson(CanonicalLoss):
         one, tiny = y.dtype.type(1), np.finfo(y.dtype).tiny
         for k in range(y.size):
             d[k] = one - t[k] / at_least(tiny, y[k])
+
+    @staticmethod
+    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
+        tiny = np.finfo(y.dtype).tiny
+        for k in range(y.size):
+            y_k = at_least(tiny, y[k])
+            d[k] = t[k] / y_k / y_k * r[k]
 
 
 TARGETS = {  # what targets may be: the least, the largest, and what messages say of them
@@ -213,6 +240,7 @@ def pointer_to_error(sample_error: Any, precision: Precision, what: str = "") ->
 
 
 slope, pointer_to_slope = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 3), may_raise=True)
+curvature, pointer_to_curvature = by_pointer(lambda p: types.none(*[vector(p.accumulation)] * 4), may_raise=True)
 
 
 def outputs_for(loss: Any) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ EDGE = np.dtype(
         ("row", np.int64),  # numbers in a row of its weights
         ("wide", np.int64),  # 1 if its transposed weights, and maybe the other operands of its sums, are packed in panels
         ("packed", np.int64),  # offset of its weights, packed in panels, in the buffer of the packed weights; -1 for none
-        ("transposed", np.int64),  # of its transposed weights; edges from the inputs have none
+        ("transposed", np.int64),  # of its transposed weights; -1 for none
         ("packed_row", np.int64),  # numbers in a row of the transposed weights, unless they are in panels
         ("first_present", np.int64),  # its present weights in the lists of the net; 0 if it is computed in tiles
         ("end_present", np.int64),
@@ -93,6 +93,8 @@ class Layout:
     pairs : sequence of (int, int), default=None
         (source, target) of every edge, source < target; None for a chain.  Every node but the inputs needs an incoming edge,
         every node but the last one an outgoing edge.
+    to_inputs : bool, default=False
+        Whether edges from the inputs have transposed weights too, for derivatives with respect to the inputs.
 
     Attributes
     ----------
@@ -117,6 +119,8 @@ class Layout:
         activations: Sequence[Any],
         dtype: np.dtype,
         pairs: Sequence[tuple[int, int]] | None = None,
+        *,
+        to_inputs: bool = False,
     ):
         self.sizes, self.activations, self.dtype = tuple(sizes), tuple(activations), dtype
         self.precision = Precision.of(dtype)
@@ -124,7 +128,7 @@ class Layout:
         out_edges = sorted(range(len(self.pairs)), key=self.pairs.__getitem__)
         self.out_edges = np.array(out_edges, np.int64)
         self._place_nodes([self.pairs[number][0] for number in out_edges])
-        self._place_edges()
+        self._place_edges(to_inputs)
 
     def _place_nodes(self, sources: list[int]) -> None:
         """Set `nodes` and `n_units`; `sources` are those of the outgoing edges in their order."""
@@ -138,7 +142,7 @@ class Layout:
             self.n_units += row
         self.nodes = np.array(nodes, NODE)
 
-    def _place_edges(self) -> None:
+    def _place_edges(self, to_inputs: bool) -> None:
         """Set `edges`, and the numbers that follow from them."""
         storage, master, edges = self.precision.storage, self.precision.master, []
         self.n_params = self.n_packed = self.flops = before = 0
@@ -148,7 +152,8 @@ class Layout:
             row = row_length(n_out, master)
             wide = HAS_PANELS and n_in * n_out * storage.itemsize >= WIDE_BYTES and min(n_in, n_out) >= WIDE_UNITS
             packed = self.n_packed if wide and PACKS_ALL else -1
-            transposed = self.n_packed + ((bias + n_in) * padded(n_out, storage) if packed >= 0 else 0)
+            end = self.n_packed + ((bias + n_in) * padded(n_out, storage) if packed >= 0 else 0)
+            transposed = end if source > 0 or to_inputs else -1
             packed_row = padded(n_in, storage)
             if not wide:
                 packed_row = row_length(LINE // storage.itemsize + packed_row, storage)
@@ -156,7 +161,7 @@ class Layout:
             self.n_rows.append(bias + n_in)
             self.row_lengths.append(row)
             self.n_params += (bias + n_in) * row
-            self.n_packed = transposed + (padded(n_out, storage) * packed_row if source > 0 else 0)
+            self.n_packed = end + (padded(n_out, storage) * packed_row if transposed >= 0 else 0)
             self.flops += training_flops(bias, n_in, n_out, source)
         self.edges = np.array(edges, EDGE)
         self._place_packed_units()
@@ -202,6 +207,22 @@ class Layout:
             rows.append((n_rows - self.sizes[source], block[:, : self.sizes[target]]))
             start += n_rows * length
         return rows
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases, without the padding."""
+        return sum(self.sizes[source] * self.sizes[target] for source, target in self.pairs) + sum(self.sizes[1:])
+
+    def vector(self, params: np.ndarray) -> np.ndarray:
+        """The numbers (n_parameters,) of a flat buffer without the padding: the weights of each edge, then all biases."""
+        return np.concatenate([block.ravel() for block in (*self.weights(params), *self.biases(params))])
+
+    def assign(self, params: np.ndarray, vector: np.ndarray) -> None:
+        """Write a vector (n_parameters,), as of `vector`, to a flat buffer."""
+        start = 0
+        for block in (*self.weights(params), *self.biases(params)):
+            block[...] = vector[start : start + block.size].reshape(block.shape)
+            start += block.size
 
     def units(self, buffer: np.ndarray, n_samples: int) -> tuple[np.ndarray, ...]:
         """A view (n_samples, n_units) of the units of every node in a flat buffer."""

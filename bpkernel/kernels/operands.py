@@ -111,14 +111,14 @@ def net(layout: Layout, loss: Any, params: np.ndarray, present: np.ndarray) -> N
     if deltas is not None:
         nodes["vjp"][-1] = pointer_to_vjp(Identity.vjp, precision)
     panels = no_panels()
-    compile_panels(panels, _widths(layout), precision, add=layout.branches, dots=False)
+    compile_panels(panels, widths(layout), precision, add=layout.branches, dots=False)
     edges, lists = lists_of(layout, present)
     return Net(nodes, edges, layout.out_edges, params, lists, present, panels, error, slope)
 
 
-def _widths(layout: Layout) -> list[int]:
+def widths(layout: Layout) -> list[int]:
     """The columns of the matrices that the tiles write."""
-    return [*layout.edges["n_out"].tolist(), *layout.edges["n_in"][layout.edges["source"] > 0].tolist()]
+    return [*layout.edges["n_out"].tolist(), *layout.edges["n_in"][layout.edges["transposed"] >= 0].tolist()]
 
 
 def step(
@@ -188,7 +188,7 @@ def work(
     largest += (1 + len(step.state)) * PIECE
     together = 0 if keep_a else partition.samples_together(layout, batch_size, n_chunks)
     if together:
-        compile_panels(net.panels, _widths(layout), precision, add=layout.branches, dots=False, add_gradients=True)
+        compile_panels(net.panels, widths(layout), precision, add=layout.branches, dots=False, add_gradients=True)
     few = batch_size < WORTH_PACKING
     if few and layout.n_packed > 0:
         compile_panels(net.panels, (), precision, add=layout.branches, dots=True)

@@ -47,7 +47,7 @@ def pack_group(net: Any, packed: Any, group: Any) -> None:
     w = weight_rows(edge, net.params)
     if edge.wide:
         pack_panels(edge, w, group.first, group.last, packed)
-    elif edge.source > 0:
+    elif edge.transposed >= 0:
         column = per_line(packed) - edge.bias
         pack_transposed(w, group.first, group.last, edge.n_out, column, transposed_rows(edge, packed))
 
@@ -62,7 +62,7 @@ def pack_panels(edge: Any, w: Any, first: int, last: int, packed: Any) -> None:
         for i in range(first, last + 1):
             for v in range(0, n, per_line(packed)):
                 stream_line(w, i, j + v, panel, i, v)
-    if edge.source > 0:
+    if edge.transposed >= 0:
         first_unit, end = max(first - edge.bias, 0), last + 1 - edge.bias
         for i in range(first_unit // most * most, end, most):
             panel = block(packed, edge.transposed + width * i, width, min(most, edge.packed_row - i))

@@ -48,27 +48,43 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
     for target in range(1, net.nodes.size):
         node = net.nodes[target]
         z = rows_from(unit_rows(node, units.z, units.n_samples), first, n, 0)
-        a, width = rows_from(z, 0, n, per), whole_lines(node.n_units, per)
-        for number in range(node.first_in, node.end_in):
-            edge, add = net.edges[number], 1 if number > node.first_in else 0
-            w = weight_rows(edge, net.params)
-            if edge.source == 0 and sparse.sums != 0:
-                X_csr = sparse.indptr, sparse.indices, sparse.data
-                sums_of_sparse(sparse.sums, (w, edge.bias, add, *X_csr, rows, width, a))
-                continue
-            source = rows_from(unit_rows(net.nodes[edge.source], units.z, units.n_samples), first, n, per - edge.bias)
-            if net.lists.sums != 0 and edge.first_present > 0:
-                i, j = listed(net, edge)
-                sums_of_few(net.lists.sums, (i, j, edge.bias, add, w, source, width, a))
-            elif packed.size > 0 and edge.packed >= 0:
-                sums_of_packed(net.panels, add, packed, edge.packed, w.shape[0], w.shape[0], source, width, a)
-            else:
-                pre_activations(net.panels, add, w, source, width, a)
+        sums_into(net, sparse, rows, (units.z, units.z), units.n_samples, packed, target, first, 0)
         if units.keep_a or node.keep_a or target == last:
             copy_rows(z, rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0))
         outputs(node.forward, node.n_units, z, units.fault)
         if units.packed.size > 0 and node.z_tiles >= 0:
             pack_z(node, rows_from(z, 0, n, per), first, units.n_samples, units.packed)
+
+
+@kernel
+def sums_into(
+    net: Any, sparse: Any, rows: Any, buffers: Any, n_samples: int, packed: Any, target: int, first: int, tangents: int
+) -> None:
+    """Eq. 1 for a node: the sum over all edges into it, for the samples in rows first to first + n of the units.
+
+    rows (n,): the samples' rows of sparse inputs;  buffers: z of all units, and the one that a is written to, in place of z.
+    tangents: 0; or 1 where the first buffer holds tangents of z.  Those of the inputs and of z_0 are 0, and a is added to.
+    """
+    z_units, a_units = buffers
+    node, n, per = net.nodes[target], rows.size, per_line(z_units)
+    a, width = rows_from(unit_rows(node, a_units, n_samples), first, n, per), whole_lines(node.n_units, per)
+    for number in range(node.first_in, node.end_in):
+        edge, add = net.edges[number], 1 if number > node.first_in or tangents else 0
+        if tangents and edge.source == 0:
+            continue
+        w = weight_rows(edge, net.params)
+        if edge.source == 0 and sparse.sums != 0:
+            X_csr = sparse.indptr, sparse.indices, sparse.data
+            sums_of_sparse(sparse.sums, (w, edge.bias, add, *X_csr, rows, width, a))
+            continue
+        source = rows_from(unit_rows(net.nodes[edge.source], z_units, n_samples), first, n, per - edge.bias)
+        if net.lists.sums != 0 and edge.first_present > 0:
+            i, j = listed(net, edge)
+            sums_of_few(net.lists.sums, (i, j, 0 if tangents else edge.bias, add, w, source, width, a))
+        elif packed.size > 0 and edge.packed >= 0:
+            sums_of_packed(net.panels, add, packed, edge.packed, w.shape[0], w.shape[0], source, width, a)
+        else:
+            pre_activations(net.panels, add, w, source, width, a)
 
 
 @kernel
@@ -98,29 +114,42 @@ def backward_pass(net: Any, T: Any, rows: Any, units: Any, scale: Any, packed: A
         delta = rows_from(unit_rows(node, units.delta, units.n_samples), first, n, 0)
         if node.first_out == node.end_out:
             output_deltas((net.slope, node.vjp), node.n_units, a, z, T, rows, scale, delta, units.fault)
-        for position in range(node.first_out, node.end_out):
-            edge = net.edges[net.out_edges[position]]
-            delta_next = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n, per)
-            add = 1 if position > node.first_out else 0
-            if net.lists.sums != 0 and edge.first_present > 0:
-                i, j = listed(net, edge)
-                d, width = rows_from(delta, 0, n, per - edge.bias), whole_lines(node.n_units, per)
-                sums_of_few(net.lists.deltas, (i, j, edge.bias, add, weight_rows(edge, net.params), delta_next, width, d))
-                continue
-            if packed.size > 0 and edge.wide:
-                d, width = rows_from(delta, 0, n, per), whole_lines(node.n_units, per)
-                apart = whole_lines(edge.n_out, per)
-                sums_of_packed(net.panels, add, packed, edge.transposed, edge.n_out, apart, delta_next, width, d)
-                continue
-            w = rows_from(weight_rows(edge, net.params), edge.bias, edge.n_in, 0)
-            w_t = block(packed, 0, edge.n_out, 0)
-            if packed.size > 0:
-                w_t = rows_from(transposed_rows(edge, packed), 0, edge.n_out, per)
-            back_propagate(net.panels, add, w, w_t, delta_next, node.n_units, rows_from(delta, 0, n, per))
+        sums_from(net, (units.delta, units.delta), units.n_samples, packed, number, first, n, 0)
         if node.first_out < node.end_out:
             hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
         if units.packed.size > 0 and node.delta_panels >= 0:
             pack_deltas(node, rows_from(delta, 0, n, per), first, units.n_samples, units.packed)
+
+
+@kernel
+def sums_from(net: Any, buffers: Any, n_rows: int, packed: Any, number: int, first: int, n: int, more: int) -> None:
+    """The sum of Eq. 7 for a node, over all edges from it: d = Σ_k w_kj δ_k in rows first to first + n of the units.
+
+    buffers: δ of all units, and the one that d is written to, in place of δ, each with room for n_rows rows;  packed
+    (n_packed,), or (0,);  more: 1 if d is added to, else 0.
+    """
+    delta_units, d_units = buffers
+    node, per = net.nodes[number], per_line(delta_units)
+    delta = rows_from(unit_rows(node, d_units, n_rows), first, n, 0)
+    for position in range(node.first_out, node.end_out):
+        edge = net.edges[net.out_edges[position]]
+        delta_next = rows_from(unit_rows(net.nodes[edge.target], delta_units, n_rows), first, n, per)
+        add = 1 if position > node.first_out or more else 0
+        if net.lists.sums != 0 and edge.first_present > 0:
+            i, j = listed(net, edge)
+            d, width = rows_from(delta, 0, n, per - edge.bias), whole_lines(node.n_units, per)
+            sums_of_few(net.lists.deltas, (i, j, edge.bias, add, weight_rows(edge, net.params), delta_next, width, d))
+            continue
+        if packed.size > 0 and edge.wide:
+            d, width = rows_from(delta, 0, n, per), whole_lines(node.n_units, per)
+            apart = whole_lines(edge.n_out, per)
+            sums_of_packed(net.panels, add, packed, edge.transposed, edge.n_out, apart, delta_next, width, d)
+            continue
+        w = rows_from(weight_rows(edge, net.params), edge.bias, edge.n_in, 0)
+        w_t = block(packed, 0, edge.n_out, 0)
+        if packed.size > 0:
+            w_t = rows_from(transposed_rows(edge, packed), 0, edge.n_out, per)
+        back_propagate(net.panels, add, w, w_t, delta_next, node.n_units, rows_from(delta, 0, n, per))
 
 
 @kernel

@@ -1,0 +1,170 @@
+"""What kernels are given to compute derivatives, beside the net: second derivatives of its functions, and flat parameters.
+
+Users' vectors of parameters hold the weights of every edge, row by row, in the order of the edges, then the biases of every
+node.  Kernels read the weights of a net from a buffer of padded rows, see `layout`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.processor import ROWS
+from bpkernel.codegen.tiles import per_line
+from bpkernel.codegen.views import flat, row_of, rows_from
+from bpkernel.functions.activations import pointer_to_second, pointer_to_vjp
+from bpkernel.functions.losses import pointer_to_curvature, pointer_to_slope
+from bpkernel.kernels.layout import Layout, unit_rows
+from bpkernel.kernels.operands import Net, units
+from bpkernel.kernels.packing import pack_group
+from bpkernel.kernels.partition import weight_groups
+from bpkernel.runtime import task_queue
+from bpkernel.runtime.memory import aligned_zeros
+
+CACHE = 1 << 18  # bytes of the units of the samples that a thread computes at once
+MOST = 96  # samples at once: more do not make the tiles faster
+CHUNKS, CHUNK = 16, 256  # most chunks of the samples of a call, whose sums are added up in their order, and samples in each
+CHUNK_BYTES = 1 << 26  # of the sums of all chunks, above which there are four
+
+
+class Differentials(NamedTuple):
+    """Pointers to derivatives, and the places of a net's weights in a vector of its parameters."""
+
+    seconds: np.ndarray  # (n_nodes,) int64: pointers to `second` of the activations; 0 where g'' is 0
+    canonical: bool  # whether Eq. 5 is y - t
+    slope: int  # pointer to ∂E^n/∂y
+    vjp: int  # pointer to the vjp of the output activation
+    curvature: int  # pointer to the product with the second derivatives of E^n
+    weights: np.ndarray  # (n_edges,) int64: place of the first weight of each edge
+    biases: np.ndarray  # (n_nodes,) int64: place of the first bias of each node
+    present: np.ndarray  # (n_parameters,) bool: False for weights that are absent; (0,) if none are
+
+
+class Plan(NamedTuple):
+    """Scratch memory for the passes of blocks of samples, and the weights packed for them."""
+
+    units: Any  # of operands.Units, for the blocks of all threads
+    order: np.ndarray  # (n,) int64: 0, 1, 2, ...
+    packed: np.ndarray  # (n_packed,): packed weights; (0,) for few samples
+    queue: np.ndarray
+
+    @property
+    def n_threads(self) -> int:
+        """The threads that it is for."""
+        return len(self.queue) // task_queue.SPACING - 1
+
+
+def differentials(layout: Layout, loss: Any, present: np.ndarray, *, second: bool) -> Differentials:
+    """The operands for derivatives of a net, compiled; `second` compiles what only second derivatives need."""
+    precision, output, what = layout.precision, layout.activations[-1], f"loss {loss.name!r}"
+    seconds = np.zeros(len(layout.nodes), np.int64)
+    canonical = loss.canonical == output.name
+    of_slope = of_curvature = 0
+    if second:
+        for number, activation in enumerate(layout.activations, start=1):
+            if activation.second is not None:
+                seconds[number] = pointer_to_second(activation.second, precision, f"activation {activation.name!r}")
+    if not canonical and second:
+        of_slope = pointer_to_slope(loss.sample_slope, precision, what)
+        of_curvature = pointer_to_curvature(loss.sample_curvature, precision, what)
+    vjp = pointer_to_vjp(output.vjp, precision, f"activation {output.name!r}")
+    weights, biases = places(layout)
+    return Differentials(seconds, canonical, of_slope, vjp, of_curvature, weights, biases, present)
+
+
+def places(layout: Layout, *, by_node: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Where weights of each edge and biases of each node begin: in a vector of parameters, or node by node, biases first."""
+    sizes = [layout.sizes[source] * layout.sizes[target] for source, target in layout.pairs]
+    weights, biases = np.zeros(len(sizes), np.int64), np.zeros(len(layout.sizes), np.int64)
+    place = 0
+    if by_node:
+        for node in range(1, len(layout.sizes)):
+            biases[node], place = place, place + layout.sizes[node]
+            for number, (_, target) in enumerate(layout.pairs):
+                if target == node:
+                    weights[number], place = place, place + sizes[number]
+        return weights, biases
+    weights[1:] = np.cumsum(sizes)[:-1]
+    biases[1:] = sum(sizes) + np.cumsum([0, *layout.sizes[1:-1]])
+    return weights, biases
+
+
+def block_size(layout: Layout, n_rows: int) -> int:
+    """The samples of a block, whose units fit the cache: whole tiles; n_rows: rows of units for each sample."""
+    each = n_rows * layout.n_units * layout.dtype.itemsize
+    return max(min(CACHE // each, MOST) // ROWS, 1) * ROWS
+
+
+def chunks_of(n_samples: int, n_bytes: int) -> int:
+    """The chunks of the samples of a call whose sums, of so many bytes each, are added up apart.
+
+    Independent of the number of threads, for reproducibility.
+    """
+    most = CHUNKS if CHUNKS * n_bytes <= CHUNK_BYTES else 4
+    return max(1, min(most, n_samples // (4 * ROWS)))
+
+
+def plan(layout: Layout, net: Net, n_samples: int, size: int, n_threads: int, *, keep_a: bool = False) -> Plan:
+    """Scratch memory for blocks of `size` samples on each thread; n_samples: of the largest call."""
+    own = units(layout, size * n_threads, backward=True, keep_a=keep_a)
+    return Plan(own, np.arange(n_samples, dtype=np.int64), packed(layout, net), task_queue.make(n_threads))
+
+
+def packed(layout: Layout, net: Net) -> np.ndarray:
+    """The packed weights of a net."""
+    buffer = aligned_zeros(layout.n_packed, layout.precision.storage)
+    pack(net, buffer, weight_groups(layout, 1, chunked=False)[1])
+    return buffer
+
+
+@kernel(entry=True)
+def pack(net: Any, packed: Any, pieces: Any) -> None:
+    """Pack all weights, piece by piece; packed (n_packed,): overwritten."""
+    for number in range(pieces.size):
+        pack_group(net, packed, pieces[number])
+
+
+@kernel
+def clear_absent(present: Any, numbers: Any) -> None:
+    """Set numbers (n_parameters,) of absent weights to 0."""
+    for p in range(present.size):
+        if not present[p]:
+            numbers[p] = 0
+
+
+@kernel
+def write_gradient(net: Any, d: Any, buffers: Any, of_z: Any, of_delta: Any, numbers: Any) -> None:
+    """Eq. 4 of one sample, as a vector of parameters: ∂E^n/∂w_ji = δ_j z_i, with z_0 = 1.
+
+    buffers: z and δ of all units;  of_z, of_delta: the rows that they have, and the one of this sample;  numbers
+    (≥ n_parameters,): overwritten.
+    """
+    for number in range(net.edges.size):
+        edge = net.edges[number]
+        z_n = units_of(net.nodes[edge.source], buffers[0], of_z[0], of_z[1])
+        delta_n = units_of(net.nodes[edge.target], buffers[1], of_delta[0], of_delta[1])
+        place = d.weights[number]
+        if edge.n_out == 1:
+            for i in range(edge.n_in):
+                numbers[place + i] = z_n[i] * delta_n[0]
+        else:
+            for i in range(edge.n_in):
+                for j in range(edge.n_out):
+                    numbers[place + i * edge.n_out + j] = z_n[i] * delta_n[j]
+        if edge.bias:
+            place = d.biases[edge.target]
+            for j in range(edge.n_out):
+                numbers[place + j] = delta_n[j]
+    clear_absent(d.present, numbers)
+
+
+@kernel(view=True)
+def units_of(node: Any, buffer: Any, n_rows: int, n: int) -> Any:
+    """View (n_units,) of the units of a node for one sample, in a flat buffer of n_rows rows."""
+    return row_of(unit_rows(node, buffer, n_rows), n, per_line(buffer), node.n_units)
+
+
+@kernel(view=True)
+def whole_rows(node: Any, buffer: Any, n_rows: int, first: int, n: int) -> Any:
+    """All numbers of n rows of a node's units, from row `first` on, in a flat buffer of n_rows rows."""
+    return flat(rows_from(unit_rows(node, buffer, n_rows), first, n, 0))

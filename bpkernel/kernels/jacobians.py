@@ -1,0 +1,255 @@
+"""Derivatives of the outputs: by the inputs, by the parameters, and the Gauss-Newton matrix that is made of the latter.
+
+One backward pass for each output k starts with δ = ∂y_k/∂a.  The passes for all outputs of a block of samples run together:
+the δ of the block for output k are rows k b to (k + 1) b, of b samples.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.parallel import bound, run
+from bpkernel.codegen.tiles import per_line
+from bpkernel.codegen.views import block, flat, line, row_of, rows_from
+from bpkernel.functions.activations import vjp
+from bpkernel.functions.losses import curvature
+from bpkernel.kernels.differentials import units_of, whole_rows, write_gradient
+from bpkernel.kernels.layout import unit_rows
+from bpkernel.kernels.partition import block_start
+from bpkernel.kernels.passes import forward_pass, sums_from
+from bpkernel.kernels.sums import gradient
+from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of, wait
+
+INPUTS, PARAMETERS = range(2)  # by what outputs are differentiated: (n_samples, n_outputs * n_inputs or n_parameters)
+
+GROUP = np.dtype(  # of rows of a Gauss-Newton matrix, or of a block of one
+    [
+        ("first", np.int64),  # parameters first to end - 1
+        ("end", np.int64),
+        ("last", np.int64),  # of the parameters of its block
+        ("place", np.int64),  # of row 0, column 0 of the whole matrix in the buffer of all blocks
+        ("row", np.int64),  # numbers in a row; 0 where only the diagonal is computed
+    ],
+    align=True,
+)
+
+
+class Products(NamedTuple):
+    """Scratch memory for Gauss-Newton matrices: rows of all outputs of some samples, and how they are multiplied."""
+
+    jacobian: np.ndarray  # (n_samples * n_outputs, row): J, the derivatives of the outputs by the parameters
+    weighted: np.ndarray  # likewise: H J, with the second derivatives H of E^n by the outputs
+    curvatures: np.ndarray  # (n_threads * samples of a block, n_outputs²): H
+    groups: np.ndarray  # (n_groups,) of GROUP
+
+
+@kernel
+def output_slopes(net: Any, pointer: int, units: Any, first: int, n: int, deltas: Any, n_rows: int, row: int) -> None:
+    """δ_j = ∂y_k/∂a_j of n samples, for each output k in turn, in rows `row` on of `deltas`.
+
+    pointer: to the vjp of the output activation; 0 for that of the identity.
+    """
+    node, per = net.nodes[net.nodes.size - 1], per_line(deltas)
+    a = whole_rows(node, units.a, units.n_samples, first, n)
+    y = whole_rows(node, units.z, units.n_samples, first, n)
+    for k in range(node.n_units):
+        seeds = rows_from(unit_rows(node, deltas, n_rows), row + k * n, n, 0)
+        for m in range(n):
+            for j in range(node.row):
+                seeds[m, j] = 0
+            seeds[m, per + k] = 1
+        if pointer != 0:
+            vjp(pointer, (a, y, flat(seeds), node.row, per, node.n_units), units.fault)
+
+
+@kernel
+def back_propagate_all(net: Any, units: Any, first: int, n: int, packed: Any, deltas: Any, n_rows: int, row: int) -> None:
+    """δ of all hidden nodes, from those of the outputs, for n samples and each output, in rows `row` on of `deltas`.
+
+    z and a of the samples are in rows `first` on of the units.
+    """
+    n_outputs, per = net.nodes[net.nodes.size - 1].n_units, per_line(deltas)
+    for number in range(net.nodes.size - 2, 0, -1):
+        node = net.nodes[number]
+        sums_from(net, (deltas, deltas), n_rows, packed, number, row, n * n_outputs, 0)
+        a = whole_rows(node, units.a, units.n_samples, first, n)
+        z = whole_rows(node, units.z, units.n_samples, first, n)
+        for k in range(n_outputs):
+            delta = whole_rows(node, deltas, n_rows, row + k * n, n)
+            vjp(node.vjp, (a, z, delta, node.row, per, node.n_units), units.fault)
+
+
+def jacobians_on_thread(
+    kind: int, net: Any, d: Any, samples: Any, plan: Any, deltas: Any, n_tasks: int, out: Any, thread: int
+) -> None:
+    """What one thread does of `jacobians`."""
+    units, queue, n_all = plan.units, plan.queue, plan.order.size
+    size, n_outputs = units.n_samples // n_threads_of(queue), net.nodes[net.nodes.size - 1].n_units
+    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
+    first, row, n_rows, per = thread * size, thread * size * n_outputs, units.n_samples * n_outputs, per_line(deltas)
+    each = out.shape[1] // n_outputs
+    while True:
+        task = claim(queue, thread, 1, n_tasks)
+        if task < 0:
+            break
+        start, stop = block_start(task, n_all, n_tasks), block_start(task + 1, n_all, n_tasks)
+        n = stop - start
+        forward_pass(net, X, X_other, samples.sparse, line(plan.order, start, stop), units, plan.packed, first)
+        output_slopes(net, d.vjp, units, first, n, deltas, n_rows, row)
+        back_propagate_all(net, units, first, n, plan.packed, deltas, n_rows, row)
+        if kind == INPUTS:
+            sums_from(net, (deltas, deltas), n_rows, plan.packed, 0, row, n * n_outputs, 0)
+            found = rows_from(unit_rows(net.nodes[0], deltas, n_rows), row, n * n_outputs, per)
+            for m in range(n):
+                for k in range(n_outputs):
+                    slopes, written = row_of(found, k * n + m, 0, each), row_of(out, start + m, k * each, each)
+                    for i in range(each):
+                        written[i] = slopes[i]
+        else:
+            for m in range(n):
+                for k in range(n_outputs):
+                    own = row_of(out, start + m, k * each, each)
+                    of_delta = n_rows, row + k * n + m
+                    write_gradient(net, d, (units.z, deltas), (units.n_samples, first + m), of_delta, own)
+        finish(queue)
+
+
+_bind_jacobians = bound(jacobians_on_thread)
+
+
+@kernel(entry=True)
+def jacobians(
+    kind: int, net: Any, d: Any, samples: Any, plan: Any, deltas: Any, n_tasks: int, out: Any, n_running: int
+) -> None:
+    """Derivatives of the outputs, of a kind, for n samples, those of `plan.order`; out (n, n_outputs * each): overwritten.
+
+    deltas: buffer of all units, with a row for each row of the plan and each output;  n_tasks: blocks of samples;  n_running:
+    the threads to run on.
+    """
+    begin(plan.queue)
+    run(
+        _bind_jacobians((kind, net, d, samples, plan, deltas, n_tasks, out)), n_threads_of(plan.queue), n_running
+    )
+
+
+# ------------------------------------------------------------------------------------------------- Gauss-Newton matrices
+
+
+@kernel
+def curvatures_of_block(
+    net: Any, d: Any, samples: Any, units: Any, first: int, rows: Any, deltas: Any, n_rows: int, row: int, h: Any
+) -> None:
+    """The second derivatives of s_n E^n by the outputs, or by their a where Eq. 5 is y - t; h (n, n_outputs²): overwritten."""
+    node, per, n, n_outputs = net.nodes[net.nodes.size - 1], per_line(deltas), rows.size, net.nodes[net.nodes.size - 1].n_units
+    output_slopes(net, d.vjp if d.canonical else 0, units, first, n, deltas, n_rows, row)
+    seeds = rows_from(unit_rows(node, deltas, n_rows), row, n * n_outputs, per)
+    for m in range(n):
+        y, t = units_of(node, units.z, units.n_samples, first + m), row_of(samples.T, rows[m], 0, samples.T.shape[1])
+        for k in range(n_outputs):
+            r, h_k = row_of(seeds, k * n + m, 0, n_outputs), row_of(h, m, k * n_outputs, n_outputs)
+            if d.canonical:
+                for j in range(n_outputs):
+                    h_k[j] = r[j]
+            else:
+                curvature(d.curvature, (y, t, r, h_k), units.fault)
+            for j in range(n_outputs):
+                h_k[j] = h_k[j] * samples.s[rows[m]] if samples.s[rows[m]] != 0 else h_k.dtype.type(0)
+
+
+@kernel
+def weigh_rows(h: Any, jacobian: Any, weighted: Any) -> None:
+    """H J of one sample; h (n_outputs²,): H;  jacobian (n_outputs, ≥ n_parameters): J;  weighted: likewise, overwritten."""
+    n_outputs = jacobian.shape[0]
+    for k in range(n_outputs):
+        out = row_of(weighted, k, 0, weighted.shape[1])
+        for l in range(n_outputs):
+            h_kl, source = h[k * n_outputs + l], row_of(jacobian, l, 0, jacobian.shape[1])
+            if l == 0:
+                for p in range(out.size):
+                    out[p] = h_kl * source[p]
+            elif h_kl != 0:
+                for p in range(out.size):
+                    out[p] += h_kl * source[p]
+
+
+@kernel
+def add_products(panels: Any, products: Any, group: Any, n_rows: int, matrices: Any) -> None:
+    """Add Jᵀ H J, over n_rows rows of J and H J, to the rows of a group, from the diagonal on; matrices: buffer of all blocks."""
+    J, HJ = rows_from(products.jacobian, 0, n_rows, 0), rows_from(products.weighted, 0, n_rows, 0)
+    if group.row == 0:
+        diagonal = line(matrices, group.place, group.place + group.last)
+        for r in range(n_rows):
+            of_J, of_HJ = row_of(J, r, 0, group.last), row_of(HJ, r, 0, group.last)
+            for p in range(group.first, group.end):
+                diagonal[p] += of_J[p] * of_HJ[p]
+        return
+    per = per_line(J)
+    column = group.first // per * per
+    width = (group.last - column + per - 1) // per * per
+    rows = block(matrices, group.place + group.first * group.row + column, group.end - group.first, group.row)
+    gradient(panels, 1, J, rows_from(HJ, 0, n_rows, column), group.first, group.end - 1, width, rows)
+
+
+def gauss_newton_on_thread(
+    net: Any, d: Any, samples: Any, plan: Any, deltas: Any, products: Any, matrices: Any, thread: int
+) -> None:
+    """What one thread does of `gauss_newton`: for some samples at a time, rows of J and H J, then their products."""
+    units, queue, n_all = plan.units, plan.queue, plan.order.size
+    size, n_outputs = units.n_samples // n_threads_of(queue), net.nodes[net.nodes.size - 1].n_units
+    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
+    first, row, n_rows = thread * size, thread * size * n_outputs, units.n_samples * n_outputs
+    together, pointer = products.jacobian.shape[0] // n_outputs, 0 if d.canonical else d.vjp
+    stage = n_done = 0
+    for batch in range(0, n_all, together):
+        n_batch = min(together, n_all - batch)
+        n_tasks = (n_batch + size - 1) // size
+        stage += 1
+        while True:
+            task = claim(queue, thread, stage, n_tasks)
+            if task < 0:
+                break
+            start = task * size
+            n = min(size, n_batch - start)
+            rows = line(plan.order, batch + start, batch + start + n)
+            forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
+            h = rows_from(products.curvatures, first, n, 0)
+            curvatures_of_block(net, d, samples, units, first, rows, deltas, n_rows, row, h)
+            output_slopes(net, pointer, units, first, n, deltas, n_rows, row)
+            back_propagate_all(net, units, first, n, plan.packed, deltas, n_rows, row)
+            for m in range(n):
+                J = rows_from(products.jacobian, (start + m) * n_outputs, n_outputs, 0)
+                for k in range(n_outputs):
+                    of_delta, own = (n_rows, row + k * n + m), row_of(J, k, 0, J.shape[1])
+                    write_gradient(net, d, (units.z, deltas), (units.n_samples, first + m), of_delta, own)
+                weighted = rows_from(products.weighted, (start + m) * n_outputs, n_outputs, 0)
+                weigh_rows(row_of(h, m, 0, n_outputs * n_outputs), J, weighted)
+            finish(queue)
+        n_done += n_tasks
+        wait(queue, n_done)
+        stage += 1
+        while True:
+            task = claim(queue, thread, stage, products.groups.size)
+            if task < 0:
+                break
+            add_products(net.panels, products, products.groups[task], n_batch * n_outputs, matrices)
+            finish(queue)
+        n_done += products.groups.size
+        wait(queue, n_done)
+
+
+_bind_gauss_newton = bound(gauss_newton_on_thread)
+
+
+@kernel(entry=True)
+def gauss_newton(
+    net: Any, d: Any, samples: Any, plan: Any, deltas: Any, products: Any, matrices: Any, n_running: int
+) -> None:
+    """Σ_n s_n J_nᵀ H_n J_n of the samples of `plan.order`, from the diagonal on in each row; matrices: added to.
+
+    deltas: as of `jacobians`;  n_running: the threads to run on.
+    """
+    begin(plan.queue)
+    run(
+        _bind_gauss_newton((net, d, samples, plan, deltas, products, matrices)), n_threads_of(plan.queue), n_running
+    )

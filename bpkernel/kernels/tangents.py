@@ -1,0 +1,168 @@
+"""Products of the Hessian, or of the Gauss-Newton matrix, with a vector v of parameters, by Pearlmutter's R-operator.
+
+R{x} is the change of x where the parameters change in the direction v (Pearlmutter 1994; Bishop, section 4.10.7).  Forward:
+
+    R{a}_j = Σ_i v_ji z_i + Σ_i w_ji R{z}_i        R{z}_j = g'(a_j) R{a}_j
+
+Backward, with d_j = Σ_k w_kj δ_k:
+
+    R{δ}_j = g''(a_j) R{a}_j d_j + g'(a_j) (Σ_k w_kj R{δ}_k + Σ_k v_kj δ_k)
+    R{∂E/∂w_ji} = R{δ}_j z_i + δ_j R{z}_i
+
+A Gauss-Newton product takes the change of δ of the outputs that comes from y alone, and the linear backward pass of it.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpkernel.codegen.jit import kernel
+from bpkernel.codegen.parallel import bound, run
+from bpkernel.codegen.tiles import per_line
+from bpkernel.codegen.views import block, line, row_of, rows_from
+from bpkernel.functions.activations import second, vjp
+from bpkernel.functions.losses import curvature, slope
+from bpkernel.kernels.differentials import units_of, whole_rows
+from bpkernel.kernels.layout import unit_rows, whole_lines
+from bpkernel.kernels.partition import block_start
+from bpkernel.kernels.passes import copy_rows, forward_pass, sums_from, sums_into
+from bpkernel.kernels.sums import gradient
+from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of
+
+HESSIAN, GAUSS_NEWTON = range(2)
+
+
+class Tangents(NamedTuple):
+    """Scratch memory: R of all units, for as many rows as the units."""
+
+    a: np.ndarray
+    z: np.ndarray
+    delta: np.ndarray
+
+
+@kernel
+def forward_tangents(net: Any, direction: Any, sparse: Any, rows: Any, plan: Any, packed_v: Any, r: Any, first: int) -> None:
+    """R{a} and R{z} of all nodes, for the samples in rows `first` on of the units; direction: the net with v as weights."""
+    units, n = plan.units, rows.size
+    for target in range(1, net.nodes.size):
+        node, of = net.nodes[target], units.n_samples
+        sums_into(direction, sparse, rows, (units.z, r.a), of, packed_v, target, first, 0)
+        sums_into(net, sparse, rows, (r.z, r.a), of, plan.packed, target, first, 1)
+        r_a, r_z = rows_from(unit_rows(node, r.a, of), first, n, 0), rows_from(unit_rows(node, r.z, of), first, n, 0)
+        copy_rows(r_a, r_z)
+        a, z = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
+        vjp_of = node.vjp
+        vjp(vjp_of, (a, z, whole_rows(node, r.z, of, first, n), node.row, per_line(units.z), node.n_units), units.fault)
+
+
+@kernel
+def output_tangents(kind: int, net: Any, d: Any, samples: Any, rows: Any, units: Any, r: Any, first: int) -> None:
+    """δ and R{δ} of the outputs, times the weight of the sample; R{δ} alone for a Gauss-Newton product."""
+    node, per, n, of = net.nodes[net.nodes.size - 1], per_line(units.z), rows.size, units.n_samples
+    for m in range(n):
+        t, y = row_of(samples.T, rows[m], 0, samples.T.shape[1]), units_of(node, units.z, of, first + m)
+        r_y, r_delta = units_of(node, r.z, of, first + m), units_of(node, r.delta, of, first + m)
+        delta = units_of(node, units.delta, of, first + m)
+        if d.canonical:
+            for k in range(node.n_units):
+                delta[k], r_delta[k] = y[k] - t[k], r_y[k]
+        else:
+            slope(d.slope, (y, t, delta), units.fault)
+            curvature(d.curvature, (y, t, r_y, r_delta), units.fault)
+    if not d.canonical:
+        a, y_all = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
+        delta_all, r_all = whole_rows(node, units.delta, of, first, n), whole_rows(node, r.delta, of, first, n)
+        vjp(d.vjp, (a, y_all, r_all, node.row, per, node.n_units), units.fault)
+        if kind == HESSIAN and d.seconds[net.nodes.size - 1] != 0:
+            own = a, y_all, whole_rows(node, r.a, of, first, n), delta_all, r_all, node.row, per, node.n_units
+            second(d.seconds[net.nodes.size - 1], own, units.fault)
+        vjp(d.vjp, (a, y_all, delta_all, node.row, per, node.n_units), units.fault)
+    for m in range(n):
+        s_n, delta = samples.s[rows[m]], units_of(node, units.delta, of, first + m)
+        r_delta, zero = units_of(node, r.delta, of, first + m), s_n * 0
+        for k in range(node.n_units):
+            delta[k] = delta[k] * s_n if s_n != 0 else zero
+            r_delta[k] = r_delta[k] * s_n if s_n != 0 else zero
+
+
+@kernel
+def backward_tangents(
+    kind: int, net: Any, direction: Any, d: Any, plan: Any, packed_v: Any, r: Any, first: int, n: int
+) -> None:
+    """δ and R{δ} of the hidden nodes; R{δ} alone for a Gauss-Newton product."""
+    units, per = plan.units, per_line(plan.units.z)
+    of = units.n_samples
+    for number in range(net.nodes.size - 2, 0, -1):
+        node = net.nodes[number]
+        a, z = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
+        r_delta = whole_rows(node, r.delta, of, first, n)
+        sums_from(net, (r.delta, r.delta), of, plan.packed, number, first, n, 0)
+        if kind == HESSIAN:
+            sums_from(direction, (units.delta, r.delta), of, packed_v, number, first, n, 1)
+        vjp(node.vjp, (a, z, r_delta, node.row, per, node.n_units), units.fault)
+        if kind == HESSIAN:
+            sums_from(net, (units.delta, units.delta), of, plan.packed, number, first, n, 0)
+            delta = whole_rows(node, units.delta, of, first, n)
+            if d.seconds[number] != 0:
+                own = a, z, whole_rows(node, r.a, of, first, n), delta, r_delta, node.row, per, node.n_units
+                second(d.seconds[number], own, units.fault)
+            vjp(node.vjp, (a, z, delta, node.row, per, node.n_units), units.fault)
+
+
+@kernel
+def add_product(kind: int, net: Any, units: Any, r: Any, first: int, n: int, out: Any) -> None:
+    """Add Σ_n R{δ}_j z_i + δ_j R{z}_i to out (n_params,); without the second term for a Gauss-Newton product."""
+    per, of = per_line(units.z), units.n_samples
+    for number in range(net.edges.size):
+        edge = net.edges[number]
+        last, width = edge.bias + edge.n_in - 1, whole_lines(edge.n_out, per)
+        rows = block(out, edge.weights, last + 1, edge.row)
+        source, target = net.nodes[edge.source], net.nodes[edge.target]
+        z = rows_from(unit_rows(source, units.z, of), first, n, per - edge.bias)
+        r_delta = rows_from(unit_rows(target, r.delta, of), first, n, per)
+        gradient(net.panels, 1, z, r_delta, 0, last, width, rows)
+        if kind == HESSIAN and edge.source > 0:
+            r_z = rows_from(unit_rows(source, r.z, of), first, n, per - edge.bias)
+            delta = rows_from(unit_rows(target, units.delta, of), first, n, per)
+            gradient(net.panels, 1, r_z, delta, 0, last, width, rows)
+
+
+def products_on_thread(
+    kind: int, net: Any, direction: Any, d: Any, samples: Any, plan: Any, packed_v: Any, r: Any, out: Any, thread: int
+) -> None:
+    """What one thread does of `products`: chunks of samples, each in blocks."""
+    units, queue, n_all, n_tasks = plan.units, plan.queue, plan.order.size, out.shape[0]
+    size = units.n_samples // n_threads_of(queue)
+    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
+    first = thread * size
+    while True:
+        task = claim(queue, thread, 1, n_tasks)
+        if task < 0:
+            break
+        start, end = block_start(task, n_all, n_tasks), block_start(task + 1, n_all, n_tasks)
+        while start < end:
+            stop = min(start + size, end)
+            rows = line(plan.order, start, stop)
+            forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
+            forward_tangents(net, direction, samples.sparse, rows, plan, packed_v, r, first)
+            output_tangents(kind, net, d, samples, rows, units, r, first)
+            backward_tangents(kind, net, direction, d, plan, packed_v, r, first, rows.size)
+            add_product(kind, net, units, r, first, rows.size, row_of(out, task, 0, out.shape[1]))
+            start = stop
+        finish(queue)
+
+
+_bind = bound(products_on_thread)
+
+
+@kernel(entry=True)
+def products(
+    kind: int, net: Any, direction: Any, d: Any, samples: Any, plan: Any, packed_v: Any, r: Any, out: Any, n_running: int
+) -> None:
+    """A matrix of a kind times v, for n samples, those of `plan.order`, in chunks; out (n_chunks, n_params): added to.
+
+    direction: the net with v in place of its weights, and packed_v its packed weights;  r: Tangents;  n_running: the threads
+    to run on.
+    """
+    begin(plan.queue)
+    run(_bind((kind, net, direction, d, samples, plan, packed_v, r, out)), n_threads_of(plan.queue), n_running)
