@@ -1,7 +1,8 @@
 """Derivatives of a net as arrays: the arguments of the compiled calls, and calls of bounded length."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,11 +11,13 @@ from bpkernel.codegen.processor import ROWS
 from bpkernel.kernels import differentials, jacobians, operands, partition, per_sample, tangents
 from bpkernel.kernels.differentials import Plan
 from bpkernel.kernels.layout import Layout
-from bpkernel.kernels.sums import compile_panels
+from bpkernel.kernels.sums import compile_panels, compile_products
 from bpkernel.network import Network
-from bpkernel.runtime.memory import aligned_zeros
+from bpkernel.runtime.memory import aligned_zeros, row_length
 from bpkernel.runtime.pace import Pace
 from bpkernel.runtime.threads import launch
+
+Structure = Literal["full", "layer", "diagonal"]
 
 PART = differentials.CHUNKS * differentials.CHUNK  # samples of a call that adds up; fixed, as it decides the order of the sums
 
@@ -48,6 +51,8 @@ class Differentiator:
         self._net = self._net._replace(edges=edges)
         present = self.layout.vector(network.present) if network.present.size else network.present
         self._d = differentials.differentials(self.layout, network.loss, present, second=second)
+        self._pieces = partition.weight_groups(self.layout, 1, chunked=False)[1]
+        self._memory: dict[str, tuple[Any, Any]] = {}
 
     def _compile(self, *, add: bool = False) -> None:
         """Compile the tiles; with `add` those that add to their results too."""
@@ -55,11 +60,26 @@ class Differentiator:
         compile_panels(self._net.panels, operands.widths(self.layout), own, add=branches or add, dots=False, add_gradients=add)
 
     def _plan(self, n_samples: int, n_rows: int, *, keep_a: bool = False) -> Plan:
-        """Scratch memory for calls with n_samples at most, with n_rows rows of units for each, and the packed weights."""
-        size = differentials.block_size(self.layout, n_rows)
+        """Scratch memory for calls with n_samples at most, with n_rows rows of units for each; it packs the weights."""
         n_threads = partition.threads_worth(self.layout.flops * n_samples * n_rows)
+        size = differentials.block_size(self.layout, n_rows)
         size = min(size, max(-(-n_samples // (n_threads * ROWS)), 1) * ROWS)
-        return differentials.plan(self.layout, self._net, n_samples, size, n_threads, keep_a=keep_a)
+        own = n_samples, size, n_threads
+        plan = self._kept("plan", (*own, keep_a), lambda: differentials.plan(self.layout, *own, keep_a=keep_a))
+        differentials.pack(self._net, plan.packed, self._pieces)
+        return plan
+
+    def _kept(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """Scratch memory that the last call with the same key has left, or new one."""
+        if self._memory.get(name, (None,))[0] != key:
+            self._memory[name] = key, make()
+        return self._memory[name][1]
+
+    def _zeros(self, name: str, *shape: int) -> np.ndarray:
+        """An array of zeros, or of what the last call with the same shape has left in it."""
+        n = math.prod(shape)
+        zeros: np.ndarray = self._kept(name, shape, lambda: aligned_zeros(n, self.layout.dtype).reshape(shape))
+        return zeros
 
     def _each(self, samples: operands.Samples, n_rows: int, out: np.ndarray, call: Callable[..., Any]) -> np.ndarray:
         """Fill out (n_samples, any) block by block: `call(samples, plan, number of blocks, rows of out)`."""
@@ -99,8 +119,12 @@ class Differentiator:
         """Σ_n (s_n ∂E^n/∂w - mean)²; mean and result are buffers of weights (n_params,)."""
         self._compile()
 
-        def call(own: operands.Samples, plan: Plan, out: np.ndarray) -> None:
-            launch(plan.n_threads, per_sample.per_sample, per_sample.SPREAD, self._net, self._d, own, plan, mean, len(out), out)
+        def call(own: operands.Samples, plan: Plan, chunks: np.ndarray, total: np.ndarray) -> None:
+            chunks[:] = 0
+            own_mean = per_sample.SPREAD, self._net, self._d, own, plan, mean
+            launch(plan.n_threads, per_sample.per_sample, *own_mean, len(chunks), chunks)
+            for chunk in chunks:
+                total += chunk
 
         return self._sum(samples, call)
 
@@ -108,12 +132,10 @@ class Differentiator:
 
     def _jacobians(self, kind: int, samples: operands.Samples, each: int) -> np.ndarray:
         self._compile()
-        n_outputs, deltas = self.layout.sizes[-1], None
+        n_outputs = self.layout.sizes[-1]
 
         def call(own: operands.Samples, plan: Plan, n_tasks: int, out: np.ndarray) -> None:
-            nonlocal deltas
-            if deltas is None:
-                deltas = self._deltas(plan)
+            deltas = self._deltas(plan)
             launch(plan.n_threads, jacobians.jacobians, kind, self._net, self._d, own, plan, deltas, n_tasks, out)
 
         out = np.empty((len(samples.T), n_outputs * each), self.layout.dtype)
@@ -121,7 +143,7 @@ class Differentiator:
 
     def _deltas(self, plan: Plan) -> np.ndarray:
         """Room for δ of all samples of a plan, for each output."""
-        return aligned_zeros(plan.units.n_samples * self.layout.sizes[-1] * self.layout.n_units, self.layout.dtype)
+        return self._zeros("deltas", plan.units.n_samples * self.layout.sizes[-1] * self.layout.n_units)
 
     def jacobian(self, samples: operands.Samples) -> np.ndarray:
         """∂y_k/∂x_i of each sample (n_samples, n_outputs, n_inputs)."""
@@ -134,30 +156,96 @@ class Differentiator:
     # ---------------------------------------------------------------------------------------------- sums over samples
 
     def _sum(self, samples: operands.Samples, call: Callable[..., Any]) -> np.ndarray:
-        """Σ_n of what `call(samples, plan, out)` adds to the rows of out (n_chunks, n_params), one for each chunk of samples."""
+        """Σ_n (n_params,) of what `call(samples, plan, chunks, total)` adds to `total`; chunks (n_chunks, n_params): memory."""
         n, n_params, dtype = len(samples.T), self.layout.n_params, self.layout.dtype
         plan, total = self._plan(min(n, PART), 1, keep_a=True), np.zeros(n_params, dtype)
         for start in range(0, n, PART):
             part = slice(start, min(start + PART, n))
             n_chunks = differentials.chunks_of(part.stop - start, n_params * dtype.itemsize)
-            out = aligned_zeros(n_chunks * n_params, dtype).reshape(n_chunks, n_params)
-            call(slice_of(samples, part), plan._replace(order=plan.order[: part.stop - start]), out)
+            own = plan._replace(order=plan.order[: part.stop - start])
+            call(slice_of(samples, part), own, self._zeros("chunks", n_chunks, n_params), total)
             raise_fault(plan.units.fault)
-            for chunk in out:
-                total += chunk
         return total
 
     def product(self, kind: int, samples: operands.Samples, v: np.ndarray) -> np.ndarray:
         """The Hessian, or the Gauss-Newton matrix, of Σ_n s_n E^n times v; v and the result are buffers of weights."""
         self._compile(add=True)
-        direction = self._net._replace(params=v)
-        packed_v, r = differentials.packed(self.layout, direction), None
+        direction, packed_v = self._net._replace(params=v), self._zeros("packed v", self.layout.n_packed)
+        differentials.pack(direction, packed_v, self._pieces)
 
-        def call(own: operands.Samples, plan: Plan, out: np.ndarray) -> None:
-            nonlocal r
-            if r is None:
-                size = plan.units.n_samples * self.layout.n_units
-                r = tangents.Tangents(*(aligned_zeros(size, self.layout.dtype) for _ in range(3)))
-            launch(plan.n_threads, tangents.products, kind, self._net, direction, self._d, own, plan, packed_v, r, out)
+        def call(own: operands.Samples, plan: Plan, chunks: np.ndarray, total: np.ndarray) -> None:
+            size = plan.units.n_samples * self.layout.n_units
+            r = tangents.Tangents(*(self._zeros(f"tangents {name}", size) for name in tangents.Tangents._fields))
+            arguments = kind, self._net, direction, self._d, own, plan, packed_v, r, chunks, total
+            launch(plan.n_threads, tangents.products, *arguments)
 
         return self._sum(samples, call)
+
+    # ----------------------------------------------------------------------------------------- Gauss-Newton matrices
+
+    def gauss_newton(self, samples: operands.Samples, structure: Structure = "full") -> list[np.ndarray]:
+        """Σ_n s_n J_nᵀ H_n J_n: one matrix, or one block for each layer, of which the part from the diagonal on is computed.
+
+        The rows of a block are the biases of the layer, then the weights that lead to it.  "diagonal": the diagonal alone.  The
+        arrays are memory that the next call overwrites.
+        """
+        self._compile()
+        compile_products(self._net.panels, self.layout.precision)
+        plan, d = self._plan(len(samples.T), self.layout.sizes[-1]), self._d
+        if structure == "layer":
+            weights, biases = differentials.places(self.layout, by_layer=True)
+            d = d._replace(weights=weights, biases=biases, present=d.present[self.by_layer()] if d.present.size else d.present)
+        key = structure, plan.units.n_samples
+        rows, buffer, matrices = self._kept("products", key, lambda: self._products(structure, plan))
+        buffer[:] = 0
+        deltas, together = self._deltas(plan), len(rows.jacobian) // self.layout.sizes[-1]
+        for part in Pace().parts(len(samples.T), together):
+            own = plan._replace(order=plan.order[: part.stop - part.start])
+            arguments = self._net, d, slice_of(samples, part), own, deltas, rows, buffer
+            launch(plan.n_threads, jacobians.gauss_newton, *arguments)
+            raise_fault(plan.units.fault)
+        found: list[np.ndarray] = matrices
+        return found
+
+    def by_layer(self) -> np.ndarray:
+        """The places (n_parameters,) of the parameters of blocks of layers, one after the other, in a vector of parameters."""
+        (to_weights, to_biases), (weights, biases) = (differentials.places(self.layout, by_layer=each) for each in (True, False))
+        order = np.empty(self.layout.n_parameters, np.int64)
+        for (source, target), to, place in zip(self.layout.pairs, to_weights, weights, strict=True):
+            n = self.layout.sizes[source] * self.layout.sizes[target]
+            order[to : to + n] = np.arange(place, place + n)
+        for n, to, place in zip(self.layout.sizes[1:], to_biases[1:], biases[1:], strict=True):
+            order[to : to + n] = np.arange(place, place + n)
+        return order
+
+    def layer_bounds(self) -> list[int]:
+        """Where the blocks of the layers begin, and the end of the last one."""
+        biases = differentials.places(self.layout, by_layer=True)[1]
+        return [*biases[1:].tolist(), self.layout.n_parameters]
+
+    def _products(self, structure: Structure, plan: Plan) -> tuple[Any, np.ndarray, list[np.ndarray]]:
+        """Scratch memory for Gauss-Newton matrices, the buffer of all blocks, and their views."""
+        n_outputs, n, dtype = self.layout.sizes[-1], self.layout.n_parameters, self.layout.dtype
+        row = row_length(n, dtype)
+        together = max(min(jacobians.ROWS_AT_ONCE, jacobians.ROWS_BYTES // (row * dtype.itemsize)) // n_outputs, 1)
+        together = min(together, len(plan.order))
+        rows = [aligned_zeros(together * n_outputs * row, dtype).reshape(-1, row) for _ in range(2)]
+        curvatures = np.zeros((plan.units.n_samples, n_outputs * n_outputs), dtype)
+        bounds = self.layer_bounds() if structure == "layer" else [0, n]
+        groups, size, views = jacobians.groups_of(bounds, dtype, diagonal=structure == "diagonal")
+        buffer = aligned_zeros(size, dtype)
+        matrices = [buffer[start : start + n * row].reshape(n, -1)[:, first : first + n] for start, n, row, first in views]
+        if structure == "diagonal":
+            matrices = [buffer[:n]]
+        return jacobians.Products(rows[0], rows[1], curvatures, groups), buffer, matrices
+
+
+def mirror(matrix: np.ndarray) -> np.ndarray:
+    """A symmetric matrix whose part from the diagonal on is given: a new array."""
+    whole, step = np.array(matrix), 512
+    for first in range(0, len(whole), step):
+        end = first + step
+        below = np.tril_indices(min(step, len(whole) - first), -1)
+        whole[first:end, first:end][below] = whole[first:end, first:end].T[below]
+        whole[end:, first:end] = whole[first:end, end:].T
+    return whole

@@ -129,8 +129,3 @@ class Fitting(Structure):
     def loss(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The mean error Σ_n s_n E^n / Σ_n s_n; X, T, sample_weight and what is raised as in `fit`."""
         return self._network.mean_error(self._samples(X, T, sample_weight))
-
-    def _samples(self, X: Any, T: Any, sample_weight: Any = None, *, prefix: str = "") -> operands.Samples:
-        X = validation.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
-        T = validation.targets(f"{prefix}T", T, self._made_of.loss, len(X), self.layer_sizes[-1], self.dtype)
-        return operands.samples(X, T, validation.sample_weight(sample_weight, len(X), self.dtype))

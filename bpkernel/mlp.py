@@ -11,6 +11,7 @@ from bpkernel import derivatives, initializers, model_files, unit_graph, validat
 from bpkernel.architecture import Architecture, masks_of
 from bpkernel.compiled_calls import CompiledCalls
 from bpkernel.derivatives import Backprop
+from bpkernel.differentiable import Differentiable
 from bpkernel.fitting import Fitting
 from bpkernel.functions.activations import HiddenActivation, OutputActivation
 from bpkernel.functions.custom import Activation, Loss
@@ -23,7 +24,7 @@ from bpkernel.initializers import InitName
 Masks = Mapping[tuple[int, int], ArrayLike]
 
 
-class MLP(Fitting, CompiledCalls):
+class MLP(Fitting, CompiledCalls, Differentiable):
     """A feed-forward net, trained by back-propagation (Bishop 1995, section 4.8).
 
     Parameters
@@ -68,6 +69,8 @@ class MLP(Fitting, CompiledCalls):
         The weights of every connection.  These are live views: the net uses what you write to them.
     biases : tuple of ndarray (n_units,)
         The biases of layer 1, 2, ...; live views too.
+    parameters : ndarray (n_parameters,)
+        All of them in one vector, a copy: each of `weights`, row by row, then each of `biases`.  It may be assigned.
     masks : dict of (int, int) to ndarray of bool (n_from, n_to)
         Copies of the masks of connections from which weights are absent.
     unit_names : tuple of tuple, or None

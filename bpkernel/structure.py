@@ -8,6 +8,7 @@ import numpy as np
 
 from bpkernel import validation
 from bpkernel.architecture import Architecture, short
+from bpkernel.kernels import operands
 from bpkernel.network import Network
 
 
@@ -57,6 +58,22 @@ class Structure:
     def biases(self) -> tuple[np.ndarray, ...]:
         """Live views (n_units,) of the biases of layer 1, 2, ..."""
         return self._network.biases
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """All weights and biases (n_parameters,): each of `weights` row by row, then each of `biases`; a copy.
+
+        A vector assigned to it replaces them.  Absent weights stay 0.
+        """
+        return self._network.layout.vector(self._network.params)
+
+    @parameters.setter
+    def parameters(self, vector: Any) -> None:
+        vector, n = validation.numbers("parameters", vector, self.dtype), self._network.layout.n_parameters
+        if vector.shape != (n,):
+            raise ValueError(f"parameters must have shape ({n},), one number for each weight and each bias; got {vector.shape}")
+        self._network.layout.assign(self._network.params, vector)
+        self._network.clear_absent()
 
     @property
     def masks(self) -> dict[tuple[int, int], np.ndarray]:
@@ -112,6 +129,11 @@ class Structure:
         if n_removed > 0:
             self._network.keep_only(masks)
         return n_removed
+
+    def _samples(self, X: Any, T: Any, sample_weight: Any = None, *, prefix: str = "") -> operands.Samples:
+        X = validation.samples(f"{prefix}X", X, self.layer_sizes[0], self.dtype)
+        T = validation.targets(f"{prefix}T", T, self._made_of.loss, len(X), self.layer_sizes[-1], self.dtype)
+        return operands.samples(X, T, validation.sample_weight(sample_weight, len(X), self.dtype))
 
     def __repr__(self) -> str:
         made_of = self._made_of.parameters()

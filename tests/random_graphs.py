@@ -11,14 +11,22 @@ from bpkernel.functions.activations import HIDDEN
 from bpkernel.functions.losses import BY_NAME
 
 SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33]  # around a vector of either dtype
-OWN_ACTIVATIONS = {
-    "bent": (lambda a: a + (math.sqrt(a * a + 1) - 1) / 2, lambda a, z: a / (2 * math.sqrt(a * a + 1)) + 1),
-    "sine": (lambda a: math.sin(a), lambda a, z: math.cos(a)),
-    "gauss": (lambda a: math.exp(-a * a), lambda a, z: -2 * a * z),
+OWN_ACTIVATIONS = {  # g, g', g''
+    "bent": (
+        lambda a: a + (math.sqrt(a * a + 1) - 1) / 2,
+        lambda a, z: a / (2 * math.sqrt(a * a + 1)) + 1,
+        lambda a, z: 0.5 * (a * a + 1) ** -1.5,
+    ),
+    "sine": (lambda a: math.sin(a), lambda a, z: math.cos(a), lambda a, z: -z),
+    "gauss": (lambda a: math.exp(-a * a), lambda a, z: -2 * a * z, lambda a, z: (4 * a * a - 2) * z),
 }
-OWN_LOSSES = {
-    "cauchy": (lambda y, t: math.log1p((y - t) ** 2), lambda y, t: 2 * (y - t) / (1 + (y - t) ** 2)),
-    "quartic": (lambda y, t: 0.25 * (y - t) ** 4, lambda y, t: (y - t) ** 3),
+OWN_LOSSES = {  # E, ∂E/∂y, ∂²E/∂y²
+    "cauchy": (
+        lambda y, t: math.log1p((y - t) ** 2),
+        lambda y, t: 2 * (y - t) / (1 + (y - t) ** 2),
+        lambda y, t: 2 * (1 - (y - t) ** 2) / (1 + (y - t) ** 2) ** 2,
+    ),
+    "quartic": (lambda y, t: 0.25 * (y - t) ** 4, lambda y, t: (y - t) ** 3, lambda y, t: 3 * (y - t) ** 2),
 }
 OUTPUTS = {  # of a loss, in random nets
     "squared_error": ("identity", "tanh", "softplus"),
@@ -44,8 +52,12 @@ _made: dict[str, Any] = {}
 def own(name):
     """A user's activation or loss, made when first asked for."""
     if name not in _made:
-        kind, table = (bp.Activation, OWN_ACTIVATIONS) if name in OWN_ACTIVATIONS else (bp.Loss, OWN_LOSSES)
-        _made[name] = kind(*table[name], name=name)
+        if name in OWN_ACTIVATIONS:
+            g, g_prime, g_second = OWN_ACTIVATIONS[name]
+            _made[name] = bp.Activation(g, g_prime, name, g_second=g_second)
+        else:
+            error, slope, curvature = OWN_LOSSES[name]
+            _made[name] = bp.Loss(error, slope, name, curvature=curvature)
     return _made[name]
 
 

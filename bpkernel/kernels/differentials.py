@@ -15,9 +15,8 @@ from bpkernel.codegen.views import flat, row_of, rows_from
 from bpkernel.functions.activations import pointer_to_second, pointer_to_vjp
 from bpkernel.functions.losses import pointer_to_curvature, pointer_to_slope
 from bpkernel.kernels.layout import Layout, unit_rows
-from bpkernel.kernels.operands import Net, units
+from bpkernel.kernels.operands import units
 from bpkernel.kernels.packing import pack_group
-from bpkernel.kernels.partition import weight_groups
 from bpkernel.runtime import task_queue
 from bpkernel.runtime.memory import aligned_zeros
 
@@ -72,12 +71,12 @@ def differentials(layout: Layout, loss: Any, present: np.ndarray, *, second: boo
     return Differentials(seconds, canonical, of_slope, vjp, of_curvature, weights, biases, present)
 
 
-def places(layout: Layout, *, by_node: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Where weights of each edge and biases of each node begin: in a vector of parameters, or node by node, biases first."""
+def places(layout: Layout, *, by_layer: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Where weights of each edge and biases of each node begin: in a vector of parameters, or layer by layer, biases first."""
     sizes = [layout.sizes[source] * layout.sizes[target] for source, target in layout.pairs]
     weights, biases = np.zeros(len(sizes), np.int64), np.zeros(len(layout.sizes), np.int64)
     place = 0
-    if by_node:
+    if by_layer:
         for node in range(1, len(layout.sizes)):
             biases[node], place = place, place + layout.sizes[node]
             for number, (_, target) in enumerate(layout.pairs):
@@ -101,20 +100,13 @@ def chunks_of(n_samples: int, n_bytes: int) -> int:
     Independent of the number of threads, for reproducibility.
     """
     most = CHUNKS if CHUNKS * n_bytes <= CHUNK_BYTES else 4
-    return max(1, min(most, n_samples // (4 * ROWS)))
+    return max(1, min(most, n_samples // (16 * ROWS)))
 
 
-def plan(layout: Layout, net: Net, n_samples: int, size: int, n_threads: int, *, keep_a: bool = False) -> Plan:
+def plan(layout: Layout, n_samples: int, size: int, n_threads: int, *, keep_a: bool) -> Plan:
     """Scratch memory for blocks of `size` samples on each thread; n_samples: of the largest call."""
-    own = units(layout, size * n_threads, backward=True, keep_a=keep_a)
-    return Plan(own, np.arange(n_samples, dtype=np.int64), packed(layout, net), task_queue.make(n_threads))
-
-
-def packed(layout: Layout, net: Net) -> np.ndarray:
-    """The packed weights of a net."""
-    buffer = aligned_zeros(layout.n_packed, layout.precision.storage)
-    pack(net, buffer, weight_groups(layout, 1, chunked=False)[1])
-    return buffer
+    own, packed = units(layout, size * n_threads, backward=True, keep_a=keep_a), aligned_zeros(layout.n_packed, layout.dtype)
+    return Plan(own, np.arange(n_samples, dtype=np.int64), packed, task_queue.make(n_threads))
 
 
 @kernel(entry=True)

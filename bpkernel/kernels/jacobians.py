@@ -4,12 +4,14 @@ One backward pass for each output k starts with δ = ∂y_k/∂a.  The passes fo
 the δ of the block for output k are rows k b to (k + 1) b, of b samples.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.parallel import bound, run
+from bpkernel.codegen.processor import LINE, ROWS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, flat, line, row_of, rows_from
 from bpkernel.functions.activations import vjp
@@ -19,7 +21,13 @@ from bpkernel.kernels.layout import unit_rows
 from bpkernel.kernels.partition import block_start
 from bpkernel.kernels.passes import forward_pass, sums_from
 from bpkernel.kernels.sums import gradient
+from bpkernel.runtime.memory import row_length
 from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of, wait
+
+ROWS_BYTES = 1 << 24  # of the rows of J, and of H J, whose products are added up at once
+ROWS_AT_ONCE = 1 << 11  # most of these rows
+SHARE = 256  # numbers of a diagonal that a thread adds up at once
+TILES = 8  # of rows of the matrix in a group, at most
 
 INPUTS, PARAMETERS = range(2)  # by what outputs are differentiated: (n_samples, n_outputs * n_inputs or n_parameters)
 
@@ -27,7 +35,7 @@ GROUP = np.dtype(  # of rows of a Gauss-Newton matrix, or of a block of one
     [
         ("first", np.int64),  # parameters first to end - 1
         ("end", np.int64),
-        ("last", np.int64),  # of the parameters of its block
+        ("last", np.int64),  # the end of the parameters of its block
         ("place", np.int64),  # of row 0, column 0 of the whole matrix in the buffer of all blocks
         ("row", np.int64),  # numbers in a row; 0 where only the diagonal is computed
     ],
@@ -42,6 +50,28 @@ class Products(NamedTuple):
     weighted: np.ndarray  # likewise: H J, with the second derivatives H of E^n by the outputs
     curvatures: np.ndarray  # (n_threads * samples of a block, n_outputs²): H
     groups: np.ndarray  # (n_groups,) of GROUP
+
+
+def groups_of(bounds: list[int], dtype: np.dtype, *, diagonal: bool) -> tuple[np.ndarray, int, list[tuple[int, ...]]]:
+    """The groups of the blocks of parameters between the bounds, the numbers of all blocks, and where these are.
+
+    A block is (start in the buffer, rows, numbers in a row, first column).
+    """
+    per, groups, start = LINE // dtype.itemsize, [], 0
+    blocks: list[tuple[int, ...]] = []
+    if diagonal:
+        step = SHARE
+        groups = [(first, min(first + step, bounds[1]), bounds[1], 0, 0) for first in range(0, bounds[1], step)]
+        return np.array(groups, GROUP), bounds[1], []
+    for first, end in pairwise(bounds):
+        origin, n = first // per * per, end - first  # columns begin on a cache line
+        row = row_length(n + per, dtype)
+        step = ROWS * max(1, min(TILES, n // (32 * ROWS)))
+        place = start - first * row - origin
+        groups += [(i, min(i + step, end), end, place, row) for i in range(first, end, step)]
+        blocks.append((start, n, row, first - origin))
+        start += n * row
+    return np.array(groups, GROUP), start, blocks
 
 
 @kernel

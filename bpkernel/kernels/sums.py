@@ -162,6 +162,12 @@ def compile_panels(
             panels[DOTS + kind, 0] = _pointer_to_sums(PANELS_OF_DOTS[kind], precision)
 
 
+def compile_products(panels: np.ndarray, precision: Precision) -> None:
+    """Compile the panels of Eq. 4 that add to their result, for matrices of any width."""
+    widths = [n * LINE // precision.storage.itemsize for n in range(1, PANEL_LINES + 1)]
+    compile_panels(panels, widths, precision, add=False, dots=False, add_gradients=True)
+
+
 def compile_rows(panels: np.ndarray, widths: Iterable[int], precision: Precision, *, add: bool) -> None:
     """Compile the panels of single rows, which are otherwise computed in the panels of many.
 

@@ -27,9 +27,10 @@ from bpkernel.kernels.layout import unit_rows, whole_lines
 from bpkernel.kernels.partition import block_start
 from bpkernel.kernels.passes import copy_rows, forward_pass, sums_from, sums_into
 from bpkernel.kernels.sums import gradient
-from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of
+from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of, wait
 
 HESSIAN, GAUSS_NEWTON = range(2)
+SHARE = 4096  # numbers of the result that a thread adds up at once
 
 
 class Tangents(NamedTuple):
@@ -41,7 +42,9 @@ class Tangents(NamedTuple):
 
 
 @kernel
-def forward_tangents(net: Any, direction: Any, sparse: Any, rows: Any, plan: Any, packed_v: Any, r: Any, first: int) -> None:
+def forward_tangents(
+    net: Any, direction: Any, d: Any, sparse: Any, rows: Any, plan: Any, packed_v: Any, r: Any, first: int
+) -> None:
     """R{a} and R{z} of all nodes, for the samples in rows `first` on of the units; direction: the net with v as weights."""
     units, n = plan.units, rows.size
     for target in range(1, net.nodes.size):
@@ -51,8 +54,8 @@ def forward_tangents(net: Any, direction: Any, sparse: Any, rows: Any, plan: Any
         r_a, r_z = rows_from(unit_rows(node, r.a, of), first, n, 0), rows_from(unit_rows(node, r.z, of), first, n, 0)
         copy_rows(r_a, r_z)
         a, z = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
-        vjp_of = node.vjp
-        vjp(vjp_of, (a, z, whole_rows(node, r.z, of, first, n), node.row, per_line(units.z), node.n_units), units.fault)
+        pointer = node.vjp if target < net.nodes.size - 1 else d.vjp
+        vjp(pointer, (a, z, whole_rows(node, r.z, of, first, n), node.row, per_line(units.z), node.n_units), units.fault)
 
 
 @kernel
@@ -110,8 +113,11 @@ def backward_tangents(
 
 
 @kernel
-def add_product(kind: int, net: Any, units: Any, r: Any, first: int, n: int, out: Any) -> None:
-    """Add Σ_n R{δ}_j z_i + δ_j R{z}_i to out (n_params,); without the second term for a Gauss-Newton product."""
+def product_of_block(kind: int, net: Any, units: Any, r: Any, first: int, n: int, add: int, out: Any) -> None:
+    """Σ_n R{δ}_j z_i + δ_j R{z}_i, without the second term for a Gauss-Newton product.
+
+    out (n_params,): the weights in it are overwritten, or added to where `add` is 1.
+    """
     per, of = per_line(units.z), units.n_samples
     for number in range(net.edges.size):
         edge = net.edges[number]
@@ -120,7 +126,7 @@ def add_product(kind: int, net: Any, units: Any, r: Any, first: int, n: int, out
         source, target = net.nodes[edge.source], net.nodes[edge.target]
         z = rows_from(unit_rows(source, units.z, of), first, n, per - edge.bias)
         r_delta = rows_from(unit_rows(target, r.delta, of), first, n, per)
-        gradient(net.panels, 1, z, r_delta, 0, last, width, rows)
+        gradient(net.panels, add, z, r_delta, 0, last, width, rows)
         if kind == HESSIAN and edge.source > 0:
             r_z = rows_from(unit_rows(source, r.z, of), first, n, per - edge.bias)
             delta = rows_from(unit_rows(target, units.delta, of), first, n, per)
@@ -128,10 +134,20 @@ def add_product(kind: int, net: Any, units: Any, r: Any, first: int, n: int, out
 
 
 def products_on_thread(
-    kind: int, net: Any, direction: Any, d: Any, samples: Any, plan: Any, packed_v: Any, r: Any, out: Any, thread: int
+    kind: int,
+    net: Any,
+    direction: Any,
+    d: Any,
+    samples: Any,
+    plan: Any,
+    packed_v: Any,
+    r: Any,
+    chunks: Any,
+    out: Any,
+    thread: int,
 ) -> None:
-    """What one thread does of `products`: chunks of samples, each in blocks."""
-    units, queue, n_all, n_tasks = plan.units, plan.queue, plan.order.size, out.shape[0]
+    """What one thread does of `products`: chunks of samples, each in blocks; then it adds the chunks up."""
+    units, queue, n_all, n_tasks = plan.units, plan.queue, plan.order.size, chunks.shape[0]
     size = units.n_samples // n_threads_of(queue)
     X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     first = thread * size
@@ -140,15 +156,29 @@ def products_on_thread(
         if task < 0:
             break
         start, end = block_start(task, n_all, n_tasks), block_start(task + 1, n_all, n_tasks)
+        add = 0
         while start < end:
             stop = min(start + size, end)
             rows = line(plan.order, start, stop)
             forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
-            forward_tangents(net, direction, samples.sparse, rows, plan, packed_v, r, first)
+            forward_tangents(net, direction, d, samples.sparse, rows, plan, packed_v, r, first)
             output_tangents(kind, net, d, samples, rows, units, r, first)
             backward_tangents(kind, net, direction, d, plan, packed_v, r, first, rows.size)
-            add_product(kind, net, units, r, first, rows.size, row_of(out, task, 0, out.shape[1]))
-            start = stop
+            product_of_block(kind, net, units, r, first, rows.size, add, row_of(chunks, task, 0, chunks.shape[1]))
+            start, add = stop, 1
+        finish(queue)
+    wait(queue, n_tasks)
+    n_shares = (out.size + SHARE - 1) // SHARE
+    while True:
+        task = claim(queue, thread, 2, n_shares)
+        if task < 0:
+            break
+        start = task * SHARE
+        own = line(out, start, min(start + SHARE, out.size))
+        for number in range(n_tasks):
+            chunk = row_of(chunks, number, start, own.size)
+            for i in range(own.size):
+                own[i] += chunk[i]
         finish(queue)
 
 
@@ -157,12 +187,22 @@ _bind = bound(products_on_thread)
 
 @kernel(entry=True)
 def products(
-    kind: int, net: Any, direction: Any, d: Any, samples: Any, plan: Any, packed_v: Any, r: Any, out: Any, n_running: int
+    kind: int,
+    net: Any,
+    direction: Any,
+    d: Any,
+    samples: Any,
+    plan: Any,
+    packed_v: Any,
+    r: Any,
+    chunks: Any,
+    out: Any,
+    n_running: int,
 ) -> None:
-    """A matrix of a kind times v, for n samples, those of `plan.order`, in chunks; out (n_chunks, n_params): added to.
+    """A matrix of a kind times v, for n samples, those of `plan.order`; out (n_params,): added to.
 
-    direction: the net with v in place of its weights, and packed_v its packed weights;  r: Tangents;  n_running: the threads
-    to run on.
+    direction: the net with v in place of its weights, and packed_v its packed weights;  r: Tangents;  chunks (n_chunks,
+    n_params): scratch memory, zeros where a row is padded;  n_running: the threads to run on.
     """
     begin(plan.queue)
-    run(_bind((kind, net, direction, d, samples, plan, packed_v, r, out)), n_threads_of(plan.queue), n_running)
+    run(_bind((kind, net, direction, d, samples, plan, packed_v, r, chunks, out)), n_threads_of(plan.queue), n_running)
