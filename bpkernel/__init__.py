@@ -10,6 +10,7 @@ from bpkernel.functions.custom import Activation, Loss
 from bpkernel.functions.elementwise import ELU, LeakyReLU
 from bpkernel.functions.elementwise_losses import Huber, Tweedie
 from bpkernel.functions.focal_losses import BinaryFocal, Focal
+from bpkernel.functions.full_batch import LBFGS, LevenbergMarquardt
 from bpkernel.functions.joint_losses import Quantile
 from bpkernel.functions.optimizers import SGD, Adam
 from bpkernel.history import History
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ELU",
+    "LBFGS",
     "MLP",
     "SGD",
     "Activation",
@@ -32,6 +34,7 @@ __all__ = [
     "History",
     "Huber",
     "LeakyReLU",
+    "LevenbergMarquardt",
     "Loss",
     "MLPClassifier",
     "MLPRegressor",

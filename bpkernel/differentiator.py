@@ -184,10 +184,10 @@ class Differentiator:
     # ----------------------------------------------------------------------------------------- Gauss-Newton matrices
 
     def gauss_newton(self, samples: operands.Samples, structure: Structure = "full") -> list[np.ndarray]:
-        """Σ_n s_n J_nᵀ H_n J_n: one matrix, or one block for each layer, of which the part from the diagonal on is computed.
+        """Σ_n s_n J_nᵀ H_n J_n, of which the part from the diagonal on is computed, and the gradient of Σ_n s_n E^n.
 
-        The rows of a block are the biases of the layer, then the weights that lead to it.  "diagonal": the diagonal alone.  The
-        arrays are memory that the next call overwrites.
+        "layer": a block for each layer, whose rows are the biases of the layer, then the weights that lead to it.  "diagonal":
+        the diagonal alone.  The arrays are memory that the next call overwrites.
         """
         self._compile()
         compile_products(self._net.panels, self.layout.precision)
@@ -226,18 +226,20 @@ class Differentiator:
     def _products(self, structure: Structure, plan: Plan) -> tuple[Any, np.ndarray, list[np.ndarray]]:
         """Scratch memory for Gauss-Newton matrices, the buffer of all blocks, and their views."""
         n_outputs, n, dtype = self.layout.sizes[-1], self.layout.n_parameters, self.layout.dtype
-        row = row_length(n, dtype)
+        row = row_length(n + 1, dtype)
         together = max(min(jacobians.ROWS_AT_ONCE, jacobians.ROWS_BYTES // (row * dtype.itemsize)) // n_outputs, 1)
         together = min(together, len(plan.order))
         rows = [aligned_zeros(together * n_outputs * row, dtype).reshape(-1, row) for _ in range(2)]
-        curvatures = np.zeros((plan.units.n_samples, n_outputs * n_outputs), dtype)
+        curvatures = np.zeros((plan.units.n_samples, n_outputs * (n_outputs + 1)), dtype)
         bounds = self.layer_bounds() if structure == "layer" else [0, n]
         groups, size, views = jacobians.groups_of(bounds, dtype, diagonal=structure == "diagonal")
         buffer = aligned_zeros(size, dtype)
         matrices = [buffer[start : start + n * row].reshape(n, -1)[:, first : first + n] for start, n, row, first in views]
+        if structure == "full":
+            matrices += [buffer.reshape(n, -1)[:, n]]
         if structure == "diagonal":
             matrices = [buffer[:n]]
-        return jacobians.Products(rows[0], rows[1], curvatures, groups), buffer, matrices
+        return jacobians.Products(rows[0], rows[1], curvatures, n, groups), buffer, matrices
 
 
 def mirror(matrix: np.ndarray) -> np.ndarray:

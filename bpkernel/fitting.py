@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bpkernel import validation
+from bpkernel.full_batch_training import FullBatchTraining
+from bpkernel.functions.full_batch import FullBatch
 from bpkernel.functions.optimizers import Adam, Optimizer
 from bpkernel.history import History
 from bpkernel.kernels import operands
@@ -49,8 +51,9 @@ class Fitting(Structure):
             Times that every sample is seen.
         batch_size : int, default=200
             Samples in a mini-batch; all of them if there are fewer.
-        optimizer : SGD or Adam, default=None
-            None for a new Adam().  One passed again goes on from its state.
+        optimizer : SGD, Adam, LevenbergMarquardt or LBFGS, default=None
+            None for a new Adam().  One passed again goes on from its state.  LevenbergMarquardt and LBFGS see all samples in
+            every step, and ignore `batch_size` and `shuffle`.
         shuffle : bool, default=True
             Whether to see the samples in a new order each epoch, unless they are one mini-batch.
         sample_weight : array-like (n_samples,), default=None
@@ -112,7 +115,8 @@ class Fitting(Structure):
                     f"this {name} is being used by another call of fit, in another thread or around this callback; "
                     "wait for its end, or use a copy (copy.deepcopy)"
                 )
-            training = Training(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
+            kind = FullBatchTraining if isinstance(optimizer, FullBatch) else Training
+            training = kind(self._network, optimizer, min(batch_size, n_samples), alpha, self._random)
             orders = Shuffled(self._random, n_samples, shuffle and batch_size < n_samples)
             return training.run(samples, orders, epochs, validation_loss, patience, progress, callback)
         finally:

@@ -21,6 +21,9 @@ class History:
         Samples seen in an epoch.
     best_epoch : int or None
         Index of the epoch whose weights the net has kept, if `patience` was set; otherwise None.
+    stop_reason : str or None
+        Why `LevenbergMarquardt` or `LBFGS` could make no further step: "gradient" (it is small), "damping" (no step lowers the
+        error) or "line search" (no point along the direction does).  None if training ended otherwise.
     """
 
     n_samples: int
@@ -29,6 +32,7 @@ class History:
     validation_score: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_epoch: int | None = None
+    stop_reason: str | None = None
 
     @property
     def samples_per_second(self) -> list[float]:

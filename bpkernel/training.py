@@ -5,7 +5,7 @@ import operator
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Epochs:
         self._ahead, self._arrays, self._n = ahead, arrays, 1
         self._total, self._asked = np.empty((0, 3)), 0
         self.seconds = 0.0  # that the last epoch took
+        self.finished = None  # a mini-batch can always be followed by another one
 
     def next(self, most: int, on_part: Callable[[slice, np.ndarray], None] | None = None) -> np.ndarray:
         """The three sums of the next epoch, as of `kernels.epoch.batches`.
@@ -142,13 +143,35 @@ class Training:
         network.clear_absent()
         self._before = network.snapshot(), optimizer.snapshot(network.spare.copy)
         self._best: tuple[Snapshot, object] | None = None  # weights and optimizer of the best epoch, with patience
+        self._batch_size, self._settings = batch_size, settings
         try:
-            state, steps = optimizer.bind(network.layout)
-            self._step = operands.step(type(optimizer), settings, state, steps, network.layout, alpha=alpha)
-            self._batches = MiniBatches(network, self._step, batch_size)
+            self._bind(alpha)
         except BaseException:  # interrupted while compiling
             optimizer.restore(self._before[1])
             raise
+
+    def _bind(self, alpha: float) -> None:
+        """Bind the optimizer to the net."""
+        state, steps = self._optimizer.bind(self._network.layout)
+        own = self._settings, state, steps, self._network.layout
+        self._step = operands.step(type(self._optimizer), *own, alpha=alpha)
+        self._batches = MiniBatches(self._network, self._step, self._batch_size)
+
+    def _epochs(self, samples: operands.Samples, orders: Orders, *, ahead: bool) -> Any:
+        return Epochs(self._batches, samples, orders, ahead=ahead)
+
+    def _take_over(self, settings: np.ndarray) -> None:
+        self._step.settings[:] = settings
+
+    def _end(self) -> None:
+        """Leave memory to the next training."""
+        self._batches.end()
+        (params, _), optimizer = self._before
+        self._network.spare.keep([params] if optimizer is None else [params, optimizer[1]])
+
+    def _hint(self) -> str:
+        """What helps against divergence."""
+        return f"Lower the learning rate (now {self._step.settings[0]:g}), or standardise X and T"
 
     def run(
         self,
@@ -165,7 +188,7 @@ class Training:
         total_weight = float(samples.s.sum(dtype=np.float64))
         lowest, lowest_epoch = math.inf, 0
         watched = validation is not None or callback is not None or progress
-        loop = Epochs(self._batches, samples, orders, ahead=not watched)
+        loop = self._epochs(samples, orders, ahead=not watched)
         try:
             with Bar(len(samples.T), epochs) if progress else nullcontext() as bar:
 
@@ -199,15 +222,14 @@ class Training:
                             history.best_epoch = number
                             self._best = self._network.snapshot(), self._optimizer.snapshot(self._network.spare.copy)
                         stop = stop or number - lowest_epoch >= patience
-                    if stop:
+                    history.stop_reason = loop.finished
+                    if stop or loop.finished is not None:
                         break
         finally:
             if self._best is not None:
                 self._put_back(*self._best)
         self._go_on_if(bool(np.isfinite(self._network.params).all()), len(history.loss))
-        self._batches.end()
-        (params, _), optimizer = self._before
-        self._network.spare.keep([params] if optimizer is None else [params, optimizer[1]])
+        self._end()
         return history
 
     def _read_settings(self) -> None:
@@ -215,7 +237,7 @@ class Training:
         values = self._optimizer.values()
         if any(map(operator.is_not, values, self._values)):
             try:
-                self._step.settings[:] = self._optimizer.settings(self._network.layout.dtype)
+                self._take_over(self._optimizer.settings(self._network.layout.dtype))
             except (TypeError, ValueError):
                 self._fail()
                 raise
@@ -227,7 +249,7 @@ class Training:
             self._fail()
             raise Diverged(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite; the net and the optimizer "
-                f"are as before fit. Lower the learning rate (now {self._step.settings[0]:g}), or standardise X and T"
+                f"are as before fit. {self._hint()}"
             )
 
     def _fail(self) -> None:

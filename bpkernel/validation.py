@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from bpkernel.functions.full_batch import FULL_BATCH
 from bpkernel.functions.losses import TARGETS
 from bpkernel.functions.optimizers import OPTIMIZERS
 
@@ -66,8 +67,9 @@ def pair(name: str, value: Any) -> tuple[Any, Any]:
 
 def training(optimizer: Any, callback: Any, patience: Any, validation_data: Any) -> None:
     """Check the optimizer and the stopping arguments of `fit`; returns nothing."""
-    if type(optimizer) not in OPTIMIZERS:
-        raise TypeError(f"optimizer must be a bpkernel.SGD or bpkernel.Adam, such as bp.Adam(); got {optimizer!r}")
+    if type(optimizer) not in (*OPTIMIZERS, *FULL_BATCH):
+        names = ", ".join(kind.__name__ for kind in (*OPTIMIZERS, *FULL_BATCH))
+        raise TypeError(f"optimizer must be one of bpkernel's ({names}), such as bp.Adam(); got {optimizer!r}")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function that takes the History; got {callback!r}")
     if patience is not None:

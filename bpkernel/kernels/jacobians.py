@@ -15,7 +15,7 @@ from bpkernel.codegen.processor import LINE, ROWS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, flat, line, row_of, rows_from
 from bpkernel.functions.activations import vjp
-from bpkernel.functions.losses import curvature
+from bpkernel.functions.losses import curvature, slope
 from bpkernel.kernels.differentials import units_of, whole_rows, write_gradient
 from bpkernel.kernels.layout import unit_rows
 from bpkernel.kernels.partition import block_start
@@ -47,15 +47,16 @@ class Products(NamedTuple):
     """Scratch memory for Gauss-Newton matrices: rows of all outputs of some samples, and how they are multiplied."""
 
     jacobian: np.ndarray  # (n_samples * n_outputs, row): J, the derivatives of the outputs by the parameters
-    weighted: np.ndarray  # likewise: H J, with the second derivatives H of E^n by the outputs
-    curvatures: np.ndarray  # (n_threads * samples of a block, n_outputs²): H
+    weighted: np.ndarray  # likewise: H J, with the second derivatives H of E^n by the outputs; in the next column, its slopes
+    curvatures: np.ndarray  # (n_threads * samples of a block, n_outputs * (n_outputs + 1)): H, then the slopes
+    n_parameters: int
     groups: np.ndarray  # (n_groups,) of GROUP
 
 
 def groups_of(bounds: list[int], dtype: np.dtype, *, diagonal: bool) -> tuple[np.ndarray, int, list[tuple[int, ...]]]:
     """The groups of the blocks of parameters between the bounds, the numbers of all blocks, and where these are.
 
-    A block is (start in the buffer, rows, numbers in a row, first column).
+    A block is (start in the buffer, rows, numbers in a row, first column).  A single one has a column more, for the gradient.
     """
     per, groups, start = LINE // dtype.itemsize, [], 0
     blocks: list[tuple[int, ...]] = []
@@ -65,10 +66,10 @@ def groups_of(bounds: list[int], dtype: np.dtype, *, diagonal: bool) -> tuple[np
         return np.array(groups, GROUP), bounds[1], []
     for first, end in pairwise(bounds):
         origin, n = first // per * per, end - first  # columns begin on a cache line
-        row = row_length(n + per, dtype)
+        row, last = row_length(n + per, dtype), end + 1 if len(bounds) == 2 else end
         step = ROWS * max(1, min(TILES, n // (32 * ROWS)))
         place = start - first * row - origin
-        groups += [(i, min(i + step, end), end, place, row) for i in range(first, end, step)]
+        groups += [(i, min(i + step, end), last, place, row) for i in range(first, end, step)]
         blocks.append((start, n, row, first - origin))
         start += n * row
     return np.array(groups, GROUP), start, blocks
@@ -170,12 +171,21 @@ def jacobians(
 def curvatures_of_block(
     net: Any, d: Any, samples: Any, units: Any, first: int, rows: Any, deltas: Any, n_rows: int, row: int, h: Any
 ) -> None:
-    """The second derivatives of s_n E^n by the outputs, or by their a where Eq. 5 is y - t; h (n, n_outputs²): overwritten."""
+    """The second derivatives of s_n E^n by the outputs, or by their a where Eq. 5 is y - t, and then the first ones.
+
+    h (n, n_outputs * (n_outputs + 1)): overwritten.
+    """
     node, per, n, n_outputs = net.nodes[net.nodes.size - 1], per_line(deltas), rows.size, net.nodes[net.nodes.size - 1].n_units
     output_slopes(net, d.vjp if d.canonical else 0, units, first, n, deltas, n_rows, row)
     seeds = rows_from(unit_rows(node, deltas, n_rows), row, n * n_outputs, per)
     for m in range(n):
         y, t = units_of(node, units.z, units.n_samples, first + m), row_of(samples.T, rows[m], 0, samples.T.shape[1])
+        s_m, slopes = samples.s[rows[m]], row_of(h, m, n_outputs * n_outputs, n_outputs)
+        if d.canonical:
+            for k in range(n_outputs):
+                slopes[k] = y[k] - t[k]
+        else:
+            slope(d.slope, (y, t, slopes), units.fault)
         for k in range(n_outputs):
             r, h_k = row_of(seeds, k * n + m, 0, n_outputs), row_of(h, m, k * n_outputs, n_outputs)
             if d.canonical:
@@ -183,13 +193,17 @@ def curvatures_of_block(
                     h_k[j] = r[j]
             else:
                 curvature(d.curvature, (y, t, r, h_k), units.fault)
-            for j in range(n_outputs):
-                h_k[j] = h_k[j] * samples.s[rows[m]] if samples.s[rows[m]] != 0 else h_k.dtype.type(0)
+        for k in range(h.shape[1]):
+            h[m, k] = h[m, k] * s_m if s_m != 0 else s_m
 
 
 @kernel
-def weigh_rows(h: Any, jacobian: Any, weighted: Any) -> None:
-    """H J of one sample; h (n_outputs²,): H;  jacobian (n_outputs, ≥ n_parameters): J;  weighted: likewise, overwritten."""
+def weigh_rows(h: Any, jacobian: Any, n_parameters: int, weighted: Any) -> None:
+    """H J of one sample, and the slopes in the next column.
+
+    h (n_outputs * (n_outputs + 1),): H and the slopes;  jacobian (n_outputs, > n_parameters): J;  weighted: likewise,
+    overwritten.
+    """
     n_outputs = jacobian.shape[0]
     for k in range(n_outputs):
         out = row_of(weighted, k, 0, weighted.shape[1])
@@ -201,6 +215,7 @@ def weigh_rows(h: Any, jacobian: Any, weighted: Any) -> None:
             elif h_kl != 0:
                 for p in range(out.size):
                     out[p] += h_kl * source[p]
+        out[n_parameters] = h[n_outputs * n_outputs + k]
 
 
 @kernel
@@ -253,7 +268,7 @@ def gauss_newton_on_thread(
                     of_delta, own = (n_rows, row + k * n + m), row_of(J, k, 0, J.shape[1])
                     write_gradient(net, d, (units.z, deltas), (units.n_samples, first + m), of_delta, own)
                 weighted = rows_from(products.weighted, (start + m) * n_outputs, n_outputs, 0)
-                weigh_rows(row_of(h, m, 0, n_outputs * n_outputs), J, weighted)
+                weigh_rows(row_of(h, m, 0, h.shape[1]), J, products.n_parameters, weighted)
             finish(queue)
         n_done += n_tasks
         wait(queue, n_done)

@@ -1,0 +1,141 @@
+"""Training with all samples in each step: the objective of Levenberg-Marquardt and L-BFGS, and their epochs."""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from bpkernel.derivatives import TOGETHER, Gradient
+from bpkernel.differentiator import Differentiator
+from bpkernel.extras import need
+from bpkernel.functions.full_batch import FullBatch, LevenbergMarquardt
+from bpkernel.kernels import operands
+from bpkernel.network import Inference, Network
+from bpkernel.training import Orders, Training
+
+
+class Objective:
+    """Σ_n s_n E^n + ½ alpha Σ w² of a net, as a function of its present weights; see `functions.full_batch`.
+
+    It computes in float64, with a net of its own, so that a step which is interrupted or refused leaves no trace.
+    """
+
+    def __init__(self, network: Network, samples: operands.Samples, alpha: float, *, quadratic: bool):
+        need("scipy.optimize", "scipy")
+        layout = network.layout
+        self._network, self._alpha, self._quadratic = network, alpha, quadratic
+        self._own = Network(layout.sizes, layout.activations, network.loss, np.dtype(np.float64), layout.pairs)
+        X = samples.X if len(samples.X) else samples.X_other
+        s = samples.s.astype(np.float64)
+        self._samples = operands.samples(X, samples.T.astype(np.float64), s)
+        self.total, self._weighted = float(s.sum()), s > 0
+        self._e = np.empty(len(s))
+        self.load()
+
+    def load(self) -> None:
+        """Take over the weights of the net, and which of them are present."""
+        layout, own = self._network.layout, self._own
+        if self._network.present.size:
+            own.keep_only(layout.weights(self._network.present))
+        vector = layout.vector(self._network.params).astype(np.float64)
+        own.layout.assign(own.params, vector)
+        self._present = np.flatnonzero(own.layout.vector(own.present)) if own.present.size else np.arange(len(vector))
+        n_weights = len(vector) - sum(layout.sizes[1:])
+        self._decay = np.where(self._present < n_weights, self._alpha, 0.0)
+        self._inference, self._gradient = Inference(own, len(self._e)), Gradient(own, min(len(self._e), TOGETHER))
+        self._differentiator = Differentiator(own, second=True) if self._quadratic else None
+        self.x, self._written = vector[self._present], self._network.params.copy()
+        self.error = self.error_at(self.x)
+
+    def _set(self, x: np.ndarray) -> float:
+        """Give the own net the weights x; returns ½ alpha Σ w²."""
+        vector = np.zeros(self._own.layout.n_parameters)
+        vector[self._present] = x
+        self._own.layout.assign(self._own.params, vector)
+        return 0.5 * float(self._decay @ (x * x))
+
+    def error_at(self, x: np.ndarray) -> float:
+        penalty = self._set(x)
+        self._inference.run(self._samples, self._samples.T[:0], self._e)
+        error = float((self._samples.s * np.where(self._weighted, self._e, 0)).sum()) + penalty
+        return error if math.isfinite(error) else math.inf
+
+    def gradient_at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        penalty = self._set(x)
+        error, flat = self._gradient(self._samples)
+        gradient = self._own.layout.vector(flat)[self._present] + self._decay * x
+        finite = math.isfinite(error) and bool(np.isfinite(gradient).all())
+        return (error + penalty if finite else math.inf), gradient
+
+    def quadratic(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self._differentiator is not None
+        self._set(self.x)
+        matrix, gradient = self._differentiator.gauss_newton(self._samples)
+        if len(self._present) < len(gradient):
+            matrix, gradient = matrix[np.ix_(self._present, self._present)], gradient[self._present]
+        places = np.arange(len(gradient))
+        matrix[places, places] += self._decay
+        return matrix, gradient + self._decay * self.x
+
+    def move(self, x: np.ndarray, error: float) -> None:
+        self.x, self.error = x, error
+
+    def mean_error(self) -> float:
+        """Σ_n s_n E^n at the present x, without the penalty."""
+        return self.error - 0.5 * float(self._decay @ (self.x * self.x))
+
+    def store(self) -> None:
+        """Give the net the present weights."""
+        self._set(self.x)
+        self._written = np.zeros_like(self._network.params)
+        self._network.layout.assign(self._written, self._own.layout.vector(self._own.params))
+        self._network.params[:] = self._written  # all at once: an interrupt finds the weights before or after the step
+
+    def refresh(self) -> None:
+        """Take over weights that someone else has changed since the last step."""
+        if not np.array_equal(self._network.params, self._written):
+            self.load()
+
+
+class FullBatchEpochs:
+    """Epochs of one step each, in the place of `training.Epochs`."""
+
+    def __init__(self, optimizer: FullBatch, objective: Objective, n_samples: int):
+        self._optimizer, self._objective, self._n_samples = optimizer, objective, n_samples
+        self.seconds = 0.0
+        self.finished: str | None = None
+
+    def next(self, most: int, on_part: Callable[[slice, np.ndarray], None]) -> np.ndarray:
+        """The sum Σ_n s_n E^n before the step of the next epoch, as the first of three sums."""
+        start = time.perf_counter()
+        self._objective.refresh()
+        sums = np.array([self._objective.mean_error(), 0.0, 0.0])
+        on_part(slice(0, self._n_samples), sums)
+        self.finished = self._optimizer.step(self._objective)
+        self._objective.store()
+        self.seconds = time.perf_counter() - start
+        return sums
+
+
+class FullBatchTraining(Training):
+    """One fit of a net with all samples in each step; see `Training`."""
+
+    _optimizer: FullBatch
+
+    def _bind(self, alpha: float) -> None:
+        self._alpha = alpha
+
+    def _epochs(self, samples: operands.Samples, orders: Orders, *, ahead: bool) -> FullBatchEpochs:
+        quadratic = isinstance(self._optimizer, LevenbergMarquardt)
+        objective = Objective(self._network, samples, self._alpha, quadratic=quadratic)
+        return FullBatchEpochs(self._optimizer, objective, len(samples.T))
+
+    def _take_over(self, settings: np.ndarray) -> None:
+        pass  # the optimizer reads its own
+
+    def _end(self) -> None:
+        pass
+
+    def _hint(self) -> str:
+        return "Standardise X and T, or draw smaller initial weights"
