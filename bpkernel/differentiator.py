@@ -59,9 +59,12 @@ class Differentiator:
         own, branches = (self.layout.precision, self.layout.branches)
         compile_panels(self._net.panels, operands.widths(self.layout), own, add=branches or add, dots=False, add_gradients=add)
 
-    def _plan(self, n_samples: int, n_rows: int, *, keep_a: bool = False) -> Plan:
-        """Scratch memory for calls with n_samples at most, with n_rows rows of units for each; it packs the weights."""
-        n_threads = partition.threads_worth(self.layout.flops * n_samples * n_rows)
+    def _plan(self, n_samples: int, n_rows: int, *, keep_a: bool = False, more: int = 0) -> Plan:
+        """Scratch memory for calls with n_samples at most, with n_rows rows of units for each; it packs the weights.
+
+        more: operations for each row beside those of the passes.
+        """
+        n_threads = partition.threads_worth((self.layout.flops + more) * n_samples * n_rows)
         size = differentials.block_size(self.layout, n_rows)
         size = min(size, max(-(-n_samples // (n_threads * ROWS)), 1) * ROWS)
         own = n_samples, size, n_threads
@@ -86,7 +89,8 @@ class Differentiator:
         n = len(samples.T)
         plan = self._plan(n, n_rows)
         size = plan.units.n_samples // plan.n_threads
-        for part in Pace().parts(n, plan.units.n_samples):
+        pace: Pace = self._kept("pace", (n_rows, plan.units.n_samples), Pace)
+        for part in pace.parts(n, plan.units.n_samples):
             own = plan._replace(order=plan.order[: part.stop - part.start])
             call(slice_of(samples, part), own, -(-len(own.order) // size), out[part])
             raise_fault(plan.units.fault)
@@ -191,15 +195,19 @@ class Differentiator:
         """
         self._compile()
         compile_products(self._net.panels, self.layout.precision)
-        plan, d = self._plan(len(samples.T), self.layout.sizes[-1]), self._d
+        more = self.layout.n_parameters * (1 if structure == "diagonal" else self.layout.n_parameters)
+        plan, d = self._plan(len(samples.T), self.layout.sizes[-1], more=more), self._d
         if structure == "layer":
             weights, biases = differentials.places(self.layout, by_layer=True)
             d = d._replace(weights=weights, biases=biases, present=d.present[self.by_layer()] if d.present.size else d.present)
-        key = structure, plan.units.n_samples
+        key = structure, plan.units.n_samples, len(plan.order)
         rows, buffer, matrices = self._kept("products", key, lambda: self._products(structure, plan))
-        buffer[:] = 0
         deltas, together = self._deltas(plan), len(rows.jacobian) // self.layout.sizes[-1]
-        for part in Pace().parts(len(samples.T), together):
+        if len(buffer) > 1:
+            together = len(samples.T)  # chunks are of all samples
+        buffer[0] = 0
+        pace: Pace = self._kept("pace of products", key, Pace)
+        for part in pace.parts(len(samples.T), together):
             own = plan._replace(order=plan.order[: part.stop - part.start])
             arguments = self._net, d, slice_of(samples, part), own, deltas, rows, buffer
             launch(plan.n_threads, jacobians.gauss_newton, *arguments)
@@ -228,18 +236,20 @@ class Differentiator:
         n_outputs, n, dtype = self.layout.sizes[-1], self.layout.n_parameters, self.layout.dtype
         row = row_length(n + 1, dtype)
         together = max(min(jacobians.ROWS_AT_ONCE, jacobians.ROWS_BYTES // (row * dtype.itemsize)) // n_outputs, 1)
-        together = min(together, len(plan.order))
+        n_chunks = jacobians.chunks_of(len(plan.order), n, n_outputs) if structure == "full" else 1
+        together = min(together, len(plan.order)) if n_chunks == 1 else plan.units.n_samples
         rows = [aligned_zeros(together * n_outputs * row, dtype).reshape(-1, row) for _ in range(2)]
         curvatures = np.zeros((plan.units.n_samples, n_outputs * (n_outputs + 1)), dtype)
         bounds = self.layer_bounds() if structure == "layer" else [0, n]
         groups, size, views = jacobians.groups_of(bounds, dtype, diagonal=structure == "diagonal")
-        buffer = aligned_zeros(size, dtype)
+        buffers = aligned_zeros(n_chunks * size, dtype).reshape(n_chunks, size)
+        buffer = buffers[0]
         matrices = [buffer[start : start + n * row].reshape(n, -1)[:, first : first + n] for start, n, row, first in views]
         if structure == "full":
             matrices += [buffer.reshape(n, -1)[:, n]]
         if structure == "diagonal":
             matrices = [buffer[:n]]
-        return jacobians.Products(rows[0], rows[1], curvatures, n, groups), buffer, matrices
+        return jacobians.Products(rows[0], rows[1], curvatures, n, groups), buffers, matrices
 
 
 def mirror(matrix: np.ndarray) -> np.ndarray:

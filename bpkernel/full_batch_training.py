@@ -30,6 +30,7 @@ class Objective:
         s = samples.s.astype(np.float64)
         self._samples = operands.samples(X, samples.T.astype(np.float64), s)
         self.total, self._weighted = float(s.sum()), s > 0
+        self._all = bool(self._weighted.all())
         self._e = np.empty(len(s))
         self.load()
 
@@ -38,33 +39,30 @@ class Objective:
         layout, own = self._network.layout, self._own
         if self._network.present.size:
             own.keep_only(layout.weights(self._network.present))
-        vector = layout.vector(self._network.params).astype(np.float64)
-        own.layout.assign(own.params, vector)
-        self._present = np.flatnonzero(own.layout.vector(own.present)) if own.present.size else np.arange(len(vector))
-        n_weights = len(vector) - sum(layout.sizes[1:])
-        self._decay = np.where(self._present < n_weights, self._alpha, 0.0)
+        n = own.layout.n_parameters
+        self._present = np.flatnonzero(own.layout.vector(own.present)) if own.present.size else np.arange(n)
+        self._places, self._own_places = layout.positions()[self._present], own.layout.positions()[self._present]
+        self._decay = np.where(self._present < n - sum(layout.sizes[1:]), self._alpha, 0.0)
         self._inference, self._gradient = Inference(own, len(self._e)), Gradient(own, min(len(self._e), TOGETHER))
         self._differentiator = Differentiator(own, second=True) if self._quadratic else None
-        self.x, self._written = vector[self._present], self._network.params.copy()
+        self.x, self._written = self._network.params[self._places].astype(np.float64), self._network.params.copy()
         self.error = self.error_at(self.x)
 
     def _set(self, x: np.ndarray) -> float:
         """Give the own net the weights x; returns ½ alpha Σ w²."""
-        vector = np.zeros(self._own.layout.n_parameters)
-        vector[self._present] = x
-        self._own.layout.assign(self._own.params, vector)
+        self._own.params[self._own_places] = x
         return 0.5 * float(self._decay @ (x * x))
 
     def error_at(self, x: np.ndarray) -> float:
         penalty = self._set(x)
         self._inference.run(self._samples, self._samples.T[:0], self._e)
-        error = float((self._samples.s * np.where(self._weighted, self._e, 0)).sum()) + penalty
+        error = float(self._samples.s @ (self._e if self._all else np.where(self._weighted, self._e, 0))) + penalty
         return error if math.isfinite(error) else math.inf
 
     def gradient_at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         penalty = self._set(x)
         error, flat = self._gradient(self._samples)
-        gradient = self._own.layout.vector(flat)[self._present] + self._decay * x
+        gradient = flat[self._own_places] + self._decay * x
         finite = math.isfinite(error) and bool(np.isfinite(gradient).all())
         return (error + penalty if finite else math.inf), gradient
 
@@ -74,9 +72,11 @@ class Objective:
         matrix, gradient = self._differentiator.gauss_newton(self._samples)
         if len(self._present) < len(gradient):
             matrix, gradient = matrix[np.ix_(self._present, self._present)], gradient[self._present]
-        places = np.arange(len(gradient))
-        matrix[places, places] += self._decay
-        return matrix, gradient + self._decay * self.x
+        if self._alpha > 0:
+            places = np.arange(len(gradient))
+            matrix[places, places] += self._decay
+            gradient = gradient + self._decay * self.x
+        return matrix, gradient
 
     def move(self, x: np.ndarray, error: float) -> None:
         self.x, self.error = x, error
@@ -87,10 +87,8 @@ class Objective:
 
     def store(self) -> None:
         """Give the net the present weights."""
-        self._set(self.x)
-        self._written = np.zeros_like(self._network.params)
-        self._network.layout.assign(self._written, self._own.layout.vector(self._own.params))
-        self._network.params[:] = self._written  # all at once: an interrupt finds the weights before or after the step
+        self._network.params[self._places] = self.x  # all at once: an interrupt finds the weights before or after the step
+        np.copyto(self._written, self._network.params)
 
     def refresh(self) -> None:
         """Take over weights that someone else has changed since the last step."""

@@ -156,11 +156,12 @@ class Inference:
         each = min(-(-share // ROWS) * ROWS, PREDICTED_TOGETHER) if n_samples > 1 else 1
         self.units = operands.units(layout, each * self.n_threads)
         self.own_rows, self.queue = np.arange(each, dtype=np.int64), task_queue.make(self.n_threads)
+        self._pace = Pace()
 
     def run(self, samples: operands.Samples, y: np.ndarray, e: np.ndarray) -> None:
         """Outputs y (n_samples, n_outputs) and errors E^n e (n_samples,), overwritten; either may have no rows."""
         n = max(len(y), len(e))
-        parts = Pace().parts(n, self.units.n_samples) if n > 1 else (slice(0, n),)
+        parts = self._pace.parts(n, self.units.n_samples) if n > 1 else (slice(0, n),)
         for part in parts:
             own = self.units, self.own_rows, self.queue
             launch(self.n_threads, inference.outputs, self.net, samples, part.start, *own, y[part], e[part])

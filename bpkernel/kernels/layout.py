@@ -217,6 +217,10 @@ class Layout:
         """The numbers (n_parameters,) of a flat buffer without the padding: the weights of each edge, then all biases."""
         return np.concatenate([block.ravel() for block in (*self.weights(params), *self.biases(params))])
 
+    def positions(self) -> np.ndarray:
+        """Where the numbers (n_parameters,) of `vector` are in a flat buffer."""
+        return self.vector(np.arange(self.n_params))
+
     def assign(self, params: np.ndarray, vector: np.ndarray) -> None:
         """Write a vector (n_parameters,), as of `vector`, to a flat buffer."""
         start = 0
