@@ -14,6 +14,7 @@ from bpkernel.functions.full_batch import LBFGS, LevenbergMarquardt
 from bpkernel.functions.joint_losses import Quantile
 from bpkernel.functions.optimizers import SGD, Adam
 from bpkernel.history import History
+from bpkernel.laplace import LaplacePosterior
 from bpkernel.mlp import MLP
 from bpkernel.version import __version__
 
@@ -33,6 +34,7 @@ __all__ = [
     "Focal",
     "History",
     "Huber",
+    "LaplacePosterior",
     "LeakyReLU",
     "LevenbergMarquardt",
     "Loss",

@@ -1,23 +1,26 @@
 """Derivatives of a net, as its users see them."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bpkernel import validation
 from bpkernel.derivatives import TOGETHER, Gradient
-from bpkernel.differentiator import Differentiator, mirror
+from bpkernel.differentiator import Differentiator, Structure, mirror
 from bpkernel.extras import need
 from bpkernel.functions.custom import Activation, Loss
+from bpkernel.functions.settings import between
 from bpkernel.kernels import operands
 from bpkernel.kernels.tangents import GAUSS_NEWTON, HESSIAN
-from bpkernel.structure import Structure
+from bpkernel.laplace import LaplacePosterior, gauss_newton_blocks, hessian_blocks
+from bpkernel.structure import Structure as NetStructure
 
 
-class Differentiable(Structure):
+class Differentiable(NetStructure):
     """Base of `MLP`: derivatives of the error E = Σ_n s_n E^n and of the outputs, at the present weights.
 
     Vectors of parameters have the order of `parameters`.  What belongs to absent weights is 0.
@@ -152,17 +155,15 @@ class Differentiable(Structure):
 
     def hessian(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
         """∂²E/∂w∂w' (n_parameters, n_parameters), one `hvp` for each row; arguments and what is raised as there."""
-        rows, _ = self._columns(X, T, sample_weight)
-        matrix = np.array(list(rows))
-        return (matrix + matrix.T) / 2
+        samples = self._second_order_samples(X, T, sample_weight, of_net=True)
+        with self._differentiator(second=True) as d:
+            return d.hessian(samples)
 
     def hessian_diagonal(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
         """The diagonal (n_parameters,) of `hessian`, exactly: it takes as long, but stores no matrix."""
-        rows, places = self._columns(X, T, sample_weight)
-        diagonal = np.empty(places, self.dtype)
-        for place, row in enumerate(rows):
-            diagonal[place] = row[place]
-        return diagonal
+        samples = self._second_order_samples(X, T, sample_weight, of_net=True)
+        with self._differentiator(second=True) as d:
+            return d.hessian_diagonal(samples)
 
     def hessian_operator(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The Hessian as a `scipy.sparse.linalg.LinearOperator`, for CG, Lanczos and other solvers (needs the extra `scipy`).
@@ -183,9 +184,9 @@ class Differentiable(Structure):
         """The Gauss-Newton matrix Σ_n s_n J_nᵀ H_n J_n (n_parameters, n_parameters), an approximation of the Hessian.
 
         J_n are the derivatives of the outputs by the parameters, H_n the second derivatives of E^n by the outputs.  Where Eq. 5
-        is δ_k = y_k - t_k (identity with squared_error, softmax with cross_entropy, logistic with binary_cross_entropy, exp with
-        poisson), both are those of the pre-activations a_k of the outputs, and the matrix is the Fisher information (Martens
-        2020).  It is positive semi-definite where the loss is convex in the outputs, or in these a_k.
+        is δ_k = y_k - t_k (identity with squared_error, softmax with cross_entropy, logistic with binary_cross_entropy, exp
+        with poisson), both are those of the pre-activations a_k of the outputs, and the matrix is the Fisher information
+        (Martens 2020).  It is positive semi-definite where the loss is convex in the outputs, or in these a_k.
 
         Arguments are as of `hvp`; only a `curvature` of a loss of your own is needed, not the g_second of activations.
 
@@ -212,6 +213,86 @@ class Differentiable(Structure):
     def gauss_newton_operator(self, X: ArrayLike, T: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """`gauss_newton` as a `scipy.sparse.linalg.LinearOperator`, see `hessian_operator`."""
         return self._operator(GAUSS_NEWTON, X, T, sample_weight)
+
+    # ---------------------------------------------------------------------------------------------------- error bars
+
+    def laplace(
+        self,
+        X: ArrayLike,
+        T: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        curvature: Literal["gauss_newton", "hessian"] = "gauss_newton",
+        structure: Structure = "full",
+        prior_precision: float | None = None,
+        noise_precision: float | None = None,
+    ) -> LaplacePosterior:
+        """The posterior distribution of the weights around those that the net was trained to, for error bars.
+
+        Parameters
+        ----------
+        X, T, sample_weight
+            The samples that the net was trained with, as of `fit`.  A weight counts like that many samples.
+        curvature : {"gauss_newton", "hessian"}, default="gauss_newton"
+            The second derivatives of the error.  Negative curvatures of the Hessian, in directions where the net is at no
+            minimum, count as 0.
+        structure : {"full", "layer", "diagonal"}, default="full"
+            Whether all weights are correlated, those of a layer, or none.  "full" takes 3 n² numbers of 8 bytes for n
+            parameters, and time for the eigenvalues of such a matrix.
+        prior_precision : float, default=None
+            α > 0.  None: by the evidence procedure (MacKay 1992; Bishop, section 10.4), α = γ / Σ w².
+        noise_precision : float, default=None
+            β > 0, for squared_error; other losses have 1.  None: β = (N - γ) / Σ_n 2 E^n, with N targets in all.
+
+        Returns
+        -------
+        LaplacePosterior
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as above, if second derivatives of functions of your own are missing (see `hvp` and
+            `gauss_newton`), or if there are too few targets to estimate β.
+
+        Notes
+        -----
+        α and β are estimated at the present weights.  To train with weight decay too, alternate: `fit(..., alpha=α / β)`, then
+        `laplace`.  It computes in float64.
+
+        Examples
+        --------
+        >>> import bpkernel as bp
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.uniform(-1, 1, (200, 1))
+        >>> T = np.sin(3 * X) + 0.1 * rng.standard_normal(X.shape)
+        >>> net = bp.MLP((1, 5, 1), dtype="float64", random_state=0)
+        >>> history = net.fit(X, T, epochs=50, optimizer=bp.LevenbergMarquardt(), alpha=0.01)
+        >>> posterior = net.laplace(X, T)
+        >>> y, std = posterior.predict([[0.0], [3.0]], return_std=True)
+        >>> bool(std[0, 0] < 0.12 < std[1, 0])  # about the noise where there are data, more where there are none
+        True
+        """
+        full = self._second_order_samples(X, T, sample_weight, of_net=curvature == "hessian")
+        validation.one_of("curvature", curvature, ("gauss_newton", "hessian"))
+        validation.one_of("structure", structure, ("full", "layer", "diagonal"))
+        for name, value in (("prior_precision", prior_precision), ("noise_precision", noise_precision)):
+            if value is not None:
+                between(name, value, 0, math.inf, "greater than 0")
+        network, samples = self._network.in_float64(), operands.in_float64(full)
+        if curvature == "hessian":
+            blocks = hessian_blocks(network, samples, structure)
+        else:
+            blocks = gauss_newton_blocks(network, samples, structure)
+        return LaplacePosterior(
+            network,
+            samples,
+            blocks=blocks,
+            loss_name=self.loss_name,
+            structure=structure,
+            prior_precision=prior_precision,
+            noise_precision=noise_precision,
+        )
 
     # ------------------------------------------------------------------------------------------------------ in common
 
@@ -260,47 +341,24 @@ class Differentiable(Structure):
             vector[~self._network.layout.vector(present)] = 0
         return vector
 
-    def _apply(self, kind: int, samples: operands.Samples) -> Callable[[np.ndarray], np.ndarray]:
-        """The product of a matrix of a kind with a vector (n_parameters,) of the net's dtype."""
-        layout = self._network.layout
-        v_params = np.zeros(layout.n_params, self.dtype)
-
-        def apply(v: np.ndarray) -> np.ndarray:
-            layout.assign(v_params, self._present_only(v))
-            with self._differentiator(second=True) as d:
-                return self._present_only(layout.vector(d.product(kind, samples, v_params)))
-
-        return apply
-
     def _product(self, kind: int, X: Any, T: Any, v: Any, sample_weight: Any) -> np.ndarray:
         samples = self._second_order_samples(X, T, sample_weight, of_net=kind == HESSIAN)
         v, n = validation.numbers("v", v, self.dtype), self._network.layout.n_parameters
         if v.ndim not in (1, 2) or len(v) != n:
             raise ValueError(f"v must have shape ({n},) or ({n}, n_vectors), as the net has {n} parameters; got {v.shape}")
-        apply = self._apply(kind, samples)
-        if v.ndim == 1:
-            return apply(v.copy())
-        return np.stack([apply(column.copy()) for column in v.T], axis=1)
-
-    def _columns(self, X: Any, T: Any, sample_weight: Any) -> tuple[Iterator[np.ndarray], int]:
-        """The rows of the Hessian, one by one, and how many there are."""
-        n = self._network.layout.n_parameters
-        apply = self._apply(HESSIAN, self._second_order_samples(X, T, sample_weight, of_net=True))
-
-        def unit(place: int) -> np.ndarray:
-            v = np.zeros(n, self.dtype)
-            v[place] = 1
-            return v
-
-        return (apply(unit(place)) for place in range(n)), n
+        with self._differentiator(second=True) as d:
+            if v.ndim == 1:
+                return d.vector_product(kind, samples, v)
+            return np.stack([d.vector_product(kind, samples, column) for column in v.T], axis=1)
 
     def _operator(self, kind: int, X: Any, T: Any, sample_weight: Any) -> Any:
         linalg = need("scipy.sparse.linalg", "scipy")
         samples = self._second_order_samples(X, T, sample_weight, of_net=kind == HESSIAN)
         samples = samples._replace(**{name: getattr(samples, name).copy() for name in ("X", "X_other", "T", "s")})
-        apply, n = self._apply(kind, samples), self._network.layout.n_parameters
+        n = self._network.layout.n_parameters
 
         def matvec(v: np.ndarray) -> np.ndarray:
-            return apply(np.array(v, self.dtype).ravel())
+            with self._differentiator(second=True) as d:
+                return d.vector_product(kind, samples, np.asarray(v, self.dtype).ravel())
 
         return linalg.LinearOperator((n, n), matvec, rmatvec=matvec, dtype=self.dtype)

@@ -1,7 +1,7 @@
 """Derivatives of a net as arrays: the arguments of the compiled calls, and calls of bounded length."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -52,6 +52,8 @@ class Differentiator:
         present = self.layout.vector(network.present) if network.present.size else network.present
         self._d = differentials.differentials(self.layout, network.loss, present, second=second)
         self._pieces = partition.weight_groups(self.layout, 1, chunked=False)[1]
+        self._present = np.flatnonzero(present) if present.size else np.arange(self.layout.n_parameters)
+        self._positions = self.layout.positions()[self._present]
         self._memory: dict[str, tuple[Any, Any]] = {}
 
     def _compile(self, *, add: bool = False) -> None:
@@ -185,6 +187,31 @@ class Differentiator:
 
         return self._sum(samples, call)
 
+    def vector_product(self, kind: int, samples: operands.Samples, v: np.ndarray) -> np.ndarray:
+        """The same with vectors of parameters (n_parameters,); what belongs to absent weights counts as 0."""
+        params = np.zeros(self.layout.n_params, self.layout.dtype)
+        params[self._positions] = v[self._present]
+        product = np.zeros(self.layout.n_parameters, self.layout.dtype)
+        product[self._present] = self.product(kind, samples, params)[self._positions]
+        return product
+
+    def hessian_rows(self, samples: operands.Samples) -> Iterator[np.ndarray]:
+        """The rows (n_parameters,) of the Hessian of Σ_n s_n E^n, one after the other."""
+        v = np.zeros(self.layout.n_parameters, self.layout.dtype)
+        for place in range(len(v)):
+            v[place] = 1
+            yield self.vector_product(tangents.HESSIAN, samples, v)
+            v[place] = 0
+
+    def hessian(self, samples: operands.Samples) -> np.ndarray:
+        """The Hessian (n_parameters, n_parameters)."""
+        matrix = np.array(list(self.hessian_rows(samples)))
+        return (matrix + matrix.T) / 2
+
+    def hessian_diagonal(self, samples: operands.Samples) -> np.ndarray:
+        """The diagonal (n_parameters,) of the Hessian."""
+        return np.array([row[place] for place, row in enumerate(self.hessian_rows(samples))], self.layout.dtype)
+
     # ----------------------------------------------------------------------------------------- Gauss-Newton matrices
 
     def gauss_newton(self, samples: operands.Samples, structure: Structure = "full") -> list[np.ndarray]:
@@ -217,7 +244,8 @@ class Differentiator:
 
     def by_layer(self) -> np.ndarray:
         """The places (n_parameters,) of the parameters of blocks of layers, one after the other, in a vector of parameters."""
-        (to_weights, to_biases), (weights, biases) = (differentials.places(self.layout, by_layer=each) for each in (True, False))
+        to_weights, to_biases = differentials.places(self.layout, by_layer=True)
+        weights, biases = differentials.places(self.layout)
         order = np.empty(self.layout.n_parameters, np.int64)
         for (source, target), to, place in zip(self.layout.pairs, to_weights, weights, strict=True):
             n = self.layout.sizes[source] * self.layout.sizes[target]

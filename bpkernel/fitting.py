@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +11,6 @@ from bpkernel.full_batch_training import FullBatchTraining
 from bpkernel.functions.full_batch import FullBatch
 from bpkernel.functions.optimizers import Adam, Optimizer
 from bpkernel.history import History
-from bpkernel.kernels import operands
 from bpkernel.runtime import in_use
 from bpkernel.structure import Structure
 from bpkernel.training import Shuffled, Training

@@ -23,12 +23,9 @@ class Objective:
 
     def __init__(self, network: Network, samples: operands.Samples, alpha: float, *, quadratic: bool):
         need("scipy.optimize", "scipy")
-        layout = network.layout
         self._network, self._alpha, self._quadratic = network, alpha, quadratic
-        self._own = Network(layout.sizes, layout.activations, network.loss, np.dtype(np.float64), layout.pairs)
-        X = samples.X if len(samples.X) else samples.X_other
-        s = samples.s.astype(np.float64)
-        self._samples = operands.samples(X, samples.T.astype(np.float64), s)
+        self._own, self._samples = network.in_float64(), operands.in_float64(samples)
+        s = self._samples.s
         self.total, self._weighted = float(s.sum()), s > 0
         self._all = bool(self._weighted.all())
         self._e = np.empty(len(s))

@@ -87,6 +87,15 @@ class Network:
             edges, lists = lists_of(self.layout, self.present)
             self._compiled = self._compiled._replace(edges=edges, lists=lists, present=self.present)
 
+    def in_float64(self) -> "Network":
+        """A net of the same layers and functions in float64, with the same weights; the two share nothing."""
+        layout = self.layout
+        other = Network(layout.sizes, layout.activations, self.loss, np.dtype(np.float64), layout.pairs)
+        other.layout.assign(other.params, layout.vector(self.params))
+        if self.present.size:
+            other.keep_only(layout.weights(self.present))
+        return other
+
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
         """A copy of the weights and of which are present, for `restore`."""
         return self.spare.copy(self.params), self.present.copy()

@@ -60,11 +60,20 @@ def compare(seed):
         return None
     X, T, s = graph.data()
     of_a, g = functions_of(graph, net)
-    y_of = lambda p, x: g(of_a(p, x))
-    error_of_y = lambda y, t: LOSSES[graph.loss](y[None], t[None]).sum()
-    e = lambda p, x, t: error_of_y(y_of(p, x), t)
+
+    def y_of(p, x):
+        return g(of_a(p, x))
+
+    def error_of_y(y, t):
+        return LOSSES[graph.loss](y[None], t[None]).sum()
+
+    def e(p, x, t):
+        return error_of_y(y_of(p, x), t)
+
+    def total(p):
+        return (s * jax.vmap(e, (None, 0, 0))(p, X, T)).sum()
+
     p = jnp.array(net.parameters)
-    total = lambda p: (s * jax.vmap(e, (None, 0, 0))(p, X, T)).sum()
     rng = np.random.default_rng(seed)
     v = rng.standard_normal(len(p))
 

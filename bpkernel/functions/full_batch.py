@@ -54,9 +54,9 @@ class LevenbergMarquardt(FullBatch):
     """The method of Levenberg and Marquardt (Marquardt 1963; for nets Hagan and Menhaj 1994), MATLAB's trainlm.
 
     Each step solves (Jᵀ H J + μ 1) step = -gradient, with the Gauss-Newton matrix of `MLP.gauss_newton` plus alpha for weights.
-    A step that lowers the error is accepted and μ is multiplied by `decrease`; otherwise μ is multiplied by `increase` until one
-    does.  It is for nets of up to a few thousand weights: memory for n weights is 2 n² numbers of 8 bytes, time for each step
-    n_samples · n_outputs · n² multiplications, and n³ / 6 for the solution.  It needs SciPy (the extra `scipy`).
+    A step that lowers the error is accepted and μ is multiplied by `decrease`; otherwise μ is multiplied by `increase` until
+    one does.  It is for nets of up to a few thousand weights: memory for n weights is 2 n² numbers of 8 bytes, time for each
+    step ½ n_samples · n_outputs · n² multiplications, and n³ / 6 for the solution.  It needs SciPy (the extra `scipy`).
 
     `MLP.fit` computes in float64 whatever the dtype of the net, one step an epoch, and ignores `batch_size` and `shuffle`.
 
@@ -84,7 +84,7 @@ class LevenbergMarquardt(FullBatch):
     >>> import numpy as np
     >>> X = np.linspace(-1, 1, 100)[:, None]
     >>> net = bp.MLP((1, 10, 1), dtype="float64", random_state=0)
-    >>> history = net.fit(X, np.sin(4 * X), epochs=50, optimizer=bp.LevenbergMarquardt())
+    >>> history = net.fit(X, np.sin(4 * X), epochs=100, optimizer=bp.LevenbergMarquardt())
     >>> net.loss(X, np.sin(4 * X)) < 1e-6
     True
     """
@@ -130,8 +130,8 @@ class LevenbergMarquardt(FullBatch):
 class LBFGS(FullBatch):
     """The limited-memory method of Broyden, Fletcher, Goldfarb and Shanno (Nocedal and Wright 2006, algorithm 7.5).
 
-    Each step follows -H gradient, where H approximates the inverse of the Hessian by the last steps, to a point that fulfils the
-    strong Wolfe conditions.  It needs SciPy (the extra `scipy`).
+    Each step follows -H gradient, where H approximates the inverse of the Hessian by the last steps, to a point that fulfils
+    the strong Wolfe conditions.  It needs SciPy (the extra `scipy`).
 
     `MLP.fit` computes in float64 whatever the dtype of the net, one step an epoch, and ignores `batch_size` and `shuffle`.
 

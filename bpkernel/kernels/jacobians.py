@@ -172,9 +172,7 @@ def jacobians(
     the threads to run on.
     """
     begin(plan.queue)
-    run(
-        _bind_jacobians((kind, net, d, samples, plan, deltas, n_tasks, out)), n_threads_of(plan.queue), n_running
-    )
+    run(_bind_jacobians((kind, net, d, samples, plan, deltas, n_tasks, out)), n_threads_of(plan.queue), n_running)
 
 
 # ------------------------------------------------------------------------------------------------- Gauss-Newton matrices
@@ -252,11 +250,12 @@ def add_products(panels: Any, J: Any, HJ: Any, group: Any, matrices: Any) -> Non
 def products_of_block(
     net: Any, d: Any, samples: Any, plan: Any, deltas: Any, products: Any, thread: int, start: int, n: int, to: int
 ) -> None:
-    """Rows of J and H J for n samples from `start` on, with the thread's part of the units; they are written to rows `to` on."""
+    """Rows of J and H J for n samples from `start` on, with the thread's part of the units; rows `to` on are overwritten."""
     units, n_outputs = plan.units, net.nodes[net.nodes.size - 1].n_units
     size = units.n_samples // n_threads_of(plan.queue)
     X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
-    first, row, n_rows, rows = thread * size, thread * size * n_outputs, units.n_samples * n_outputs, line(plan.order, start, start + n)
+    first, row, n_rows = thread * size, thread * size * n_outputs, units.n_samples * n_outputs
+    rows = line(plan.order, start, start + n)
     forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
     h = rows_from(products.curvatures, first, n, 0)
     curvatures_of_block(net, d, samples, units, first, rows, deltas, n_rows, row, h)
@@ -306,7 +305,7 @@ def gauss_newton_on_thread(
 
 
 def chunks_on_thread(net: Any, d: Any, samples: Any, plan: Any, deltas: Any, products: Any, matrices: Any, thread: int) -> None:
-    """The same for few parameters: the matrices of chunks of samples, whose rows stay in a thread's cache, and then their sum."""
+    """The same for few parameters: the matrices of chunks of samples, whose rows stay in a thread's cache; then their sum."""
     queue, n_all, n_outputs = plan.queue, plan.order.size, net.nodes[net.nodes.size - 1].n_units
     size, n_chunks = plan.units.n_samples // n_threads_of(queue), matrices.shape[0]
     while True:
@@ -341,9 +340,7 @@ _bind_gauss_newton, _bind_chunks = bound(gauss_newton_on_thread), bound(chunks_o
 
 
 @kernel(entry=True)
-def gauss_newton(
-    net: Any, d: Any, samples: Any, plan: Any, deltas: Any, products: Any, matrices: Any, n_running: int
-) -> None:
+def gauss_newton(net: Any, d: Any, samples: Any, plan: Any, deltas: Any, products: Any, matrices: Any, n_running: int) -> None:
     """Σ_n s_n J_nᵀ H_n J_n of the samples of `plan.order`, from the diagonal on in each row.
 
     deltas: as of `jacobians`;  matrices (n_chunks, size): row 0 is added to, or overwritten where there are several chunks;

@@ -215,7 +215,7 @@ class Layout:
 
     def vector(self, params: np.ndarray) -> np.ndarray:
         """The numbers (n_parameters,) of a flat buffer without the padding: the weights of each edge, then all biases."""
-        return np.concatenate([block.ravel() for block in (*self.weights(params), *self.biases(params))])
+        return np.concatenate([view.ravel() for view in (*self.weights(params), *self.biases(params))])
 
     def positions(self) -> np.ndarray:
         """Where the numbers (n_parameters,) of `vector` are in a flat buffer."""
@@ -224,9 +224,9 @@ class Layout:
     def assign(self, params: np.ndarray, vector: np.ndarray) -> None:
         """Write a vector (n_parameters,), as of `vector`, to a flat buffer."""
         start = 0
-        for block in (*self.weights(params), *self.biases(params)):
-            block[...] = vector[start : start + block.size].reshape(block.shape)
-            start += block.size
+        for view in (*self.weights(params), *self.biases(params)):
+            view[...] = vector[start : start + view.size].reshape(view.shape)
+            start += view.size
 
     def units(self, buffer: np.ndarray, n_samples: int) -> tuple[np.ndarray, ...]:
         """A view (n_samples, n_units) of the units of every node in a flat buffer."""

@@ -143,6 +143,12 @@ def samples(X: np.ndarray, T: np.ndarray, s: np.ndarray) -> Samples:
     return Samples(X, X_other, T, s, Sparse(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, T.dtype), 0, 0))
 
 
+def in_float64(given: Samples) -> Samples:
+    """Dense samples for a net of float64; the inputs keep their dtype."""
+    X = given.X if len(given.X) else given.X_other
+    return samples(X, given.T.astype(np.float64), given.s.astype(np.float64))
+
+
 def sparse_samples(X: Any, T: np.ndarray, s: np.ndarray, layout: Layout) -> Samples:
     """Operands of sparse samples: X a CSR matrix or array of SciPy.  Raises ValueError if its indices are out of range."""
     X.check_format(full_check=True)

@@ -101,9 +101,7 @@ _bind = bound(per_sample_on_thread)
 
 
 @kernel(entry=True)
-def per_sample(
-    kind: int, net: Any, d: Any, samples: Any, plan: Any, mean: Any, n_tasks: int, out: Any, n_running: int
-) -> None:
+def per_sample(kind: int, net: Any, d: Any, samples: Any, plan: Any, mean: Any, n_tasks: int, out: Any, n_running: int) -> None:
     """Derivatives of a kind for n samples, those of `plan.order`; out: overwritten, of SPREAD added to.
 
     mean (n_params,): for SPREAD;  n_tasks: parts of the samples;  n_running: the threads to run on.
