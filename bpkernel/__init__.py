@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bpkernel import reference
+from bpkernel.check_gradients import GradientCheck, check_gradients
 from bpkernel.derivatives import Backprop
 from bpkernel.extras import need
 from bpkernel.functions.custom import Activation, Loss
@@ -32,6 +33,7 @@ __all__ = [
     "Backprop",
     "BinaryFocal",
     "Focal",
+    "GradientCheck",
     "History",
     "Huber",
     "LaplacePosterior",
@@ -43,6 +45,7 @@ __all__ = [
     "Quantile",
     "Tweedie",
     "__version__",
+    "check_gradients",
     "reference",
     "sklearn",
 ]

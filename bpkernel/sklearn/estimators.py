@@ -102,6 +102,10 @@ class MLPClassifier(Estimator, OriginalClassifier):
     _original = OriginalClassifier
     _parameter_constraints: ClassVar[dict[str, Any]] = {**OriginalClassifier._parameter_constraints, **CONSTRAINTS}
 
+    def _targets_of_mlp(self, y: Any) -> np.ndarray:
+        """The targets (n_samples, n_outputs) of `to_mlp()` from classes y."""
+        return np.asarray(self._label_binarizer.transform(y), float).reshape(len(y), -1)
+
     def _targets_in_order(self, y: np.ndarray) -> np.ndarray | None:
         """Rows of bool from classes y (n_samples,), as the label binarizer returns them; None if it might refuse them."""
         binarizer, classes = self._label_binarizer, self.classes_
@@ -147,6 +151,10 @@ class MLPRegressor(Estimator, OriginalRegressor):
         **CONSTRAINTS,
         "loss": LOSS_CONSTRAINTS,
     }
+
+    def _targets_of_mlp(self, y: Any) -> Any:
+        """The targets of `to_mlp()`."""
+        return y
 
     def _targets_in_order(self, y: np.ndarray) -> np.ndarray | None:
         """The targets y (n_samples,), or None if scikit-learn might refuse them."""
