@@ -31,8 +31,8 @@ class Kink(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"the pre-activation of unit {self.unit} in layer {self.layer} passes a kink of {self.name} between w - h and w + h, "
-            f"for sample {self.sample}: there the derivative jumps, and no difference of the error has to agree with it"
+            f"the pre-activation of unit {self.unit} in layer {self.layer} passes a kink of {self.name} between w - h and w + h"
+            f" for sample {self.sample}: there the derivative jumps, and no difference of the error has to agree with it"
         )
 
 

@@ -121,7 +121,7 @@ class FullBatchTraining(Training):
     def _bind(self, alpha: float) -> None:
         self._alpha = alpha
 
-    def _epochs(self, samples: operands.Samples, orders: Orders, *, ahead: bool) -> FullBatchEpochs:
+    def _epochs(self, samples: operands.Samples, orders: Orders | None, *, ahead: bool) -> FullBatchEpochs:
         quadratic = isinstance(self._optimizer, LevenbergMarquardt)
         objective = Objective(self._network, samples, self._alpha, quadratic=quadratic)
         return FullBatchEpochs(self._optimizer, objective, len(samples.T))

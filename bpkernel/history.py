@@ -1,9 +1,13 @@
 """The course of a fit."""
 
+import html
 from dataclasses import dataclass, field
+from typing import Any
+
+from bpkernel.extras import need
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The course of one `fit`, one number an epoch in each list.
 
@@ -38,3 +42,40 @@ class History:
     def samples_per_second(self) -> list[float]:
         """Training speed of every epoch."""
         return [self.n_samples / max(seconds, 1e-9) for seconds in self.seconds]
+
+    def to_frame(self) -> Any:
+        """A pandas.DataFrame with one row for each epoch, numbered from 1, and a column for each list that is not empty.
+
+        It needs pandas (the extra `cli`).
+        """
+        pandas = need("pandas", "cli")
+        names = ("loss", "validation_loss", "validation_score", "seconds")
+        columns = {name: getattr(self, name) for name in names if getattr(self, name)}
+        n = len(self.loss)
+        frame = pandas.DataFrame({name: pandas.Series(values[:n], dtype=float) for name, values in columns.items()})
+        frame.index = pandas.RangeIndex(1, len(frame) + 1, name="epoch")
+        return frame
+
+    def plot(self, ax: Any = None) -> Any:
+        """The learning curves (needs the extra `plot`); returns the axes."""
+        from bpkernel import plots
+
+        return plots.learning_curves(self, ax)
+
+    def __repr__(self) -> str:
+        if not self.loss:
+            return f"History(no epochs, {self.n_samples} samples)"
+        figures = [f"{len(self.loss)} epochs", f"loss {self.loss[0]:.4g} to {self.loss[-1]:.4g}"]
+        if self.validation_loss:
+            best = "" if self.best_epoch is None else f", best epoch {self.best_epoch + 1}"
+            figures.append(f"validation loss {self.validation_loss[0]:.4g} to {self.validation_loss[-1]:.4g}{best}")
+        figures.append(f"{sum(self.seconds):.3g} s")
+        return f"History({', '.join(figures)}{'' if self.stop_reason is None else f', stopped: {self.stop_reason}'})"
+
+    def _repr_html_(self) -> str:
+        """The last epochs as a table, for notebooks."""
+        try:
+            table = self.to_frame().tail(5)._repr_html_()
+        except ImportError:
+            table = ""
+        return f"<p>{html.escape(repr(self))}</p>{table}"

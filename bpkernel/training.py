@@ -157,7 +157,8 @@ class Training:
         self._step = operands.step(type(self._optimizer), *own, alpha=alpha)
         self._batches = MiniBatches(self._network, self._step, self._batch_size)
 
-    def _epochs(self, samples: operands.Samples, orders: Orders, *, ahead: bool) -> Any:
+    def _epochs(self, samples: operands.Samples, orders: Orders | None, *, ahead: bool) -> Any:
+        assert orders is not None
         return Epochs(self._batches, samples, orders, ahead=ahead)
 
     def _take_over(self, settings: np.ndarray) -> None:
@@ -176,7 +177,7 @@ class Training:
     def run(
         self,
         samples: operands.Samples,
-        orders: Orders,
+        orders: Orders | None,
         epochs: int,
         validation: Callable[[], float] | None,
         patience: int | None,

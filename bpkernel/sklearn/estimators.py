@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier as OriginalClassifier
 from sklearn.neural_network import MLPRegressor as OriginalRegressor
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bpkernel.mlp import MLP
 from bpkernel.sklearn.base import OnKernels
@@ -144,13 +144,58 @@ class MLPClassifier(Estimator, OriginalClassifier):
 
 class MLPRegressor(Estimator, OriginalRegressor):
     __doc__ = documentation(OriginalRegressor)
-    __init__ = init_with_signature(OriginalRegressor, Estimator.__init__)
+    error_bars: bool = False  # here for estimators whose `__init__` did not set it, as in older pickles
     _original = OriginalRegressor
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **OriginalRegressor._parameter_constraints,
         **CONSTRAINTS,
         "loss": LOSS_CONSTRAINTS,
+        "error_bars": ["boolean"],
     }
+
+    def _set_parameters(self, *args: Any, error_bars: bool = False, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.error_bars = error_bars
+
+    __init__ = init_with_signature(OriginalRegressor, _set_parameters, error_bars=False)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
+        super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
+        self.__dict__.pop("posterior_", None)
+        if self.error_bars and not incremental:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = X.toarray() if hasattr(X, "toarray") else X
+            self.posterior_ = self.to_mlp().laplace(X, np.asarray(y), sample_weight)
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict, and with `return_std` give the standard deviations of the targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Needs ``error_bars=True``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        std : ndarray of the shape of y
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is true and the estimator was not fitted with ``error_bars=True``.
+        """
+        y = super().predict(X)
+        if not return_std:
+            return y
+        if "posterior_" not in self.__dict__:
+            raise ValueError("predict(..., return_std=True) needs MLPRegressor(error_bars=True), and fit")
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        _, std = self.posterior_.predict(X.toarray() if hasattr(X, "toarray") else X, return_std=True)
+        return y, std.reshape(y.shape)
 
     def _targets_of_mlp(self, y: Any) -> Any:
         """The targets of `to_mlp()`."""

@@ -19,18 +19,20 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "connections": [StrOptions({"all"}), "array-like", None],
     "masks": [Mapping, None],
     "init": [StrOptions(set(INITIALIZERS)), None],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam", "lm"})],
 }
 LOSS_CONSTRAINTS: list[Any] = [StrOptions({"squared_error", "poisson"} | losses.NAMES), *losses.KINDS]
 
 
-def init_with_signature(original: type[Any], initialise: Callable[..., None]) -> Callable[..., None]:
-    """An `__init__` that calls `initialise` and shows the signature of scikit-learn's class, with OWN added."""
+def init_with_signature(original: type[Any], initialise: Callable[..., None], **more: Any) -> Callable[..., None]:
+    """An `__init__` that calls `initialise` and shows the signature of scikit-learn's class, with OWN and `more` added."""
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
         initialise(self, *args, **named)
 
     signature = inspect.signature(original.__init__)
-    own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in OWN]
+    defaults = {**dict.fromkeys(OWN), **more}
+    own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
     __init__.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])  # type: ignore[attr-defined]
     return __init__
 
@@ -39,7 +41,7 @@ def documentation(original: type[Any]) -> str:
     """scikit-learn's docstring of an estimator, with a heading, and a section about OWN and further values."""
     words = inspect.cleandoc(original.__doc__ or "").replace("from sklearn.neural_network import", "from bpkernel import")
     heading = f"{original.__name__}, faster; everything else is as in scikit-learn, whose documentation follows."
-    loss = LOSS if "loss" in inspect.signature(original).parameters else ""
+    loss = LOSS + ERROR_BARS if "loss" in inspect.signature(original).parameters else ""
     return f"{heading}\n\n{words}\n\n{SECTION.format(loss=loss)}"
 
 
@@ -50,6 +52,11 @@ loss : str or bp.Loss
     sum over the outputs.  The output activation follows from the loss: identity if the loss is defined for all real outputs,
     exp if only for positive outputs (poisson, gamma, tweedie), logistic if only for probabilities.  Targets for which such a
     loss is not defined raise ValueError.
+"""
+ERROR_BARS = """
+error_bars : bool, default=False
+    Whether ``fit`` ends with the Laplace approximation ``posterior_`` of the distribution of the weights (see
+    ``bp.MLP.laplace``), which ``predict(X, return_std=True)`` needs.
 """
 SECTION = """Other Parameters
 ----------------
@@ -70,6 +77,10 @@ init : str, default=None
 activation : str, bp.Activation, or list of these
     Also leaky_relu, elu, selu, softplus, silu, gelu, hard_sigmoid, hard_tanh or hard_silu; or an object:
     ``bp.LeakyReLU(slope)``, ``bp.ELU(alpha)``, or a ``bp.Activation`` of your own.  A list has one for each hidden layer.
+
+solver : str
+    Also lm, the method of Levenberg and Marquardt (see ``bp.LevenbergMarquardt``): for up to a few thousand weights, all
+    samples in each iteration.  ``max_iter``, ``tol``, ``n_iter_no_change`` and ``alpha`` mean the same as for sgd and adam.
 {loss}
 These parameters go with all solvers, and with ``fit``, ``partial_fit``, ``warm_start`` and sparse X.  While training goes
 on, with ``partial_fit`` or ``warm_start``, ``connections`` and ``masks`` cannot change.  ``to_mlp`` keeps all of them.
