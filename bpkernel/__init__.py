@@ -7,11 +7,11 @@ from bpkernel import reference
 from bpkernel.check_gradients import GradientCheck, check_gradients
 from bpkernel.derivatives import Backprop
 from bpkernel.extras import need
+from bpkernel.full_batch import LBFGS, LevenbergMarquardt
 from bpkernel.functions.custom import Activation, Loss
 from bpkernel.functions.elementwise import ELU, LeakyReLU
 from bpkernel.functions.elementwise_losses import Huber, Tweedie
 from bpkernel.functions.focal_losses import BinaryFocal, Focal
-from bpkernel.functions.full_batch import LBFGS, LevenbergMarquardt
 from bpkernel.functions.joint_losses import Quantile
 from bpkernel.functions.optimizers import SGD, Adam
 from bpkernel.history import History

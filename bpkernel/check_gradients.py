@@ -27,8 +27,8 @@ class GradientCheck:
     findings : tuple of Finding
         For each quantity of a backward pass its largest error beside the reference, and the bound of the rounding errors.
     parameter : str
-        The name of the weight or bias with the largest difference between gradient and central difference that no kink explains;
-        or with the largest of all, if there is none.
+        The name of the weight or bias with the largest difference between gradient and central difference that no kink
+        explains; or with the largest of all, if there is none.
     gradient, difference : float
         Its two derivatives.
     error : float

@@ -8,7 +8,7 @@ import numpy as np
 
 from bpkernel.codegen.pointers import raise_fault
 from bpkernel.codegen.processor import ROWS
-from bpkernel.kernels import differentials, jacobians, operands, partition, per_sample, tangents
+from bpkernel.kernels import differentials, gauss_newton, jacobians, operands, partition, per_sample, tangents
 from bpkernel.kernels.differentials import Plan
 from bpkernel.kernels.layout import Layout
 from bpkernel.kernels.sums import compile_panels, compile_products
@@ -237,7 +237,7 @@ class Differentiator:
         for part in pace.parts(len(samples.T), together):
             own = plan._replace(order=plan.order[: part.stop - part.start])
             arguments = self._net, d, slice_of(samples, part), own, deltas, rows, buffer
-            launch(plan.n_threads, jacobians.gauss_newton, *arguments)
+            launch(plan.n_threads, gauss_newton.gauss_newton, *arguments)
             raise_fault(plan.units.fault)
         found: list[np.ndarray] = matrices
         return found
@@ -263,13 +263,13 @@ class Differentiator:
         """Scratch memory for Gauss-Newton matrices, the buffer of all blocks, and their views."""
         n_outputs, n, dtype = self.layout.sizes[-1], self.layout.n_parameters, self.layout.dtype
         row = row_length(n + 1, dtype)
-        together = max(min(jacobians.ROWS_AT_ONCE, jacobians.ROWS_BYTES // (row * dtype.itemsize)) // n_outputs, 1)
-        n_chunks = jacobians.chunks_of(len(plan.order), n, n_outputs) if structure == "full" else 1
+        together = max(min(gauss_newton.ROWS_AT_ONCE, gauss_newton.ROWS_BYTES // (row * dtype.itemsize)) // n_outputs, 1)
+        n_chunks = gauss_newton.chunks_of(len(plan.order), n, n_outputs) if structure == "full" else 1
         together = min(together, len(plan.order)) if n_chunks == 1 else plan.units.n_samples
         rows = [aligned_zeros(together * n_outputs * row, dtype).reshape(-1, row) for _ in range(2)]
         curvatures = np.zeros((plan.units.n_samples, n_outputs * (n_outputs + 1)), dtype)
         bounds = self.layer_bounds() if structure == "layer" else [0, n]
-        groups, size, views = jacobians.groups_of(bounds, dtype, diagonal=structure == "diagonal")
+        groups, size, views = gauss_newton.groups_of(bounds, dtype, diagonal=structure == "diagonal")
         buffers = aligned_zeros(n_chunks * size, dtype).reshape(n_chunks, size)
         buffer = buffers[0]
         matrices = [buffer[start : start + n * row].reshape(n, -1)[:, first : first + n] for start, n, row, first in views]
@@ -277,7 +277,7 @@ class Differentiator:
             matrices += [buffer.reshape(n, -1)[:, n]]
         if structure == "diagonal":
             matrices = [buffer[:n]]
-        return jacobians.Products(rows[0], rows[1], curvatures, n, groups), buffers, matrices
+        return gauss_newton.Products(rows[0], rows[1], curvatures, n, groups), buffers, matrices
 
 
 def mirror(matrix: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bpkernel import validation
+from bpkernel.full_batch import FullBatch
 from bpkernel.full_batch_training import FullBatchTraining
-from bpkernel.functions.full_batch import FullBatch
 from bpkernel.functions.optimizers import Adam, Optimizer
 from bpkernel.history import History
 from bpkernel.runtime import in_use

@@ -9,14 +9,14 @@ import numpy as np
 from bpkernel.derivatives import TOGETHER, Gradient
 from bpkernel.differentiator import Differentiator
 from bpkernel.extras import need
-from bpkernel.functions.full_batch import FullBatch, LevenbergMarquardt
+from bpkernel.full_batch import FullBatch, LevenbergMarquardt
 from bpkernel.kernels import operands
 from bpkernel.network import Inference, Network
 from bpkernel.training import Orders, Training
 
 
-class Objective:
-    """Σ_n s_n E^n + ½ alpha Σ w² of a net, as a function of its present weights; see `functions.full_batch`.
+class FullBatchObjective:
+    """Σ_n s_n E^n + ½ alpha Σ w² of a net, as a function of its present weights; see `full_batch`.
 
     It computes in float64, with a net of its own, so that a step which is interrupted or refused leaves no trace.
     """
@@ -96,7 +96,7 @@ class Objective:
 class FullBatchEpochs:
     """Epochs of one step each, in the place of `training.Epochs`."""
 
-    def __init__(self, optimizer: FullBatch, objective: Objective, n_samples: int):
+    def __init__(self, optimizer: FullBatch, objective: FullBatchObjective, n_samples: int):
         self._optimizer, self._objective, self._n_samples = optimizer, objective, n_samples
         self.seconds = 0.0
         self.finished: str | None = None
@@ -123,7 +123,7 @@ class FullBatchTraining(Training):
 
     def _epochs(self, samples: operands.Samples, orders: Orders | None, *, ahead: bool) -> FullBatchEpochs:
         quadratic = isinstance(self._optimizer, LevenbergMarquardt)
-        objective = Objective(self._network, samples, self._alpha, quadratic=quadratic)
+        objective = FullBatchObjective(self._network, samples, self._alpha, quadratic=quadratic)
         return FullBatchEpochs(self._optimizer, objective, len(samples.T))
 
     def _take_over(self, settings: np.ndarray) -> None:

@@ -122,7 +122,8 @@ def of_reference(function: Any) -> Any:
     if isinstance(function, str):
         return function
     if isinstance(function, Activation):
-        return tuple(getattr(f, "py_func", f) for f in (function.g, function.g_prime))
+        own = function.g, function.g_prime, function.g_second
+        return tuple(getattr(f, "py_func", f) for f in own if f is not None)
     if isinstance(function, Loss):
         return reference.each(*(getattr(f, "py_func", f) for f in (function.error, function.slope)))
     return getattr(reference, function.name)(*settings_of(function).values())

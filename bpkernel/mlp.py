@@ -11,7 +11,6 @@ from bpkernel import derivatives, initializers, model_files, unit_graph, validat
 from bpkernel.architecture import Architecture, masks_of
 from bpkernel.compiled_calls import CompiledCalls
 from bpkernel.derivatives import Backprop
-from bpkernel.differentiable import Differentiable
 from bpkernel.fitting import Fitting
 from bpkernel.functions.activations import HiddenActivation, OutputActivation
 from bpkernel.functions.custom import Activation, Loss
@@ -20,11 +19,12 @@ from bpkernel.functions.elementwise_losses import ElementwiseLoss
 from bpkernel.functions.joint_losses import Quantile
 from bpkernel.functions.losses import LossName
 from bpkernel.initializers import InitName
+from bpkernel.second_order import SecondOrder
 
 Masks = Mapping[tuple[int, int], ArrayLike]
 
 
-class MLP(Fitting, CompiledCalls, Differentiable):
+class MLP(Fitting, CompiledCalls, SecondOrder):
     """A feed-forward net, trained by back-propagation (Bishop 1995, section 4.8).
 
     Parameters

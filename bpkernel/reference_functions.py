@@ -68,7 +68,7 @@ def activate(g, a):
         return softmax(a)
     if g == "mean_variance":  # half of the units are means, the others variances
         return [*a[: len(a) // 2], *map(math.exp, a[len(a) // 2 :])]
-    function, _ = elementwise(g)
+    function, *_ = elementwise(g)
     return [function(a_j) for a_j in a]
 
 
@@ -79,7 +79,7 @@ def times_slope(g, a, z, d):
         return [sum(z[k] * ((k == j) - z[j]) * d[k] for k in units) for j in units]
     if g == "mean_variance":
         return [d[j] if j < len(a) // 2 else z[j] * d[j] for j in units]
-    _, g_prime = elementwise(g)
+    _, g_prime, *_ = elementwise(g)
     return [g_prime(a_j, z_j) * d_j for a_j, z_j, d_j in zip(a, z, d)]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from bpkernel.functions.full_batch import FULL_BATCH
+from bpkernel.full_batch import FULL_BATCH
 from bpkernel.functions.losses import TARGETS
 from bpkernel.functions.optimizers import OPTIMIZERS
 

@@ -7,10 +7,10 @@ import numpy as np
 from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.processor import VECTOR, WIDTHS
 from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
-from bpkernel.functions.activations import pointer_to_forward, pointer_to_vjp
+from bpkernel.functions.activations import pointer_to_forward, pointer_to_second, pointer_to_vjp
 from bpkernel.functions.clipped_losses import BinaryLogLoss, LogLoss, PoissonLoss
 from bpkernel.functions.losses import BY_NAME as LOSSES
-from bpkernel.functions.losses import pointer_to_error, pointer_to_slope
+from bpkernel.functions.losses import pointer_to_curvature, pointer_to_error, pointer_to_slope
 from bpkernel.functions.optimizers import OPTIMIZERS, pointer_to_factors, pointer_to_update
 from bpkernel.kernels.sparse import pointers_to_sparse
 from bpkernel.kernels.sums import ALONE, compile_panels, compile_rows, no_panels
@@ -23,6 +23,8 @@ def warm_up(dtype: str) -> Iterator[str]:
     for activation in ACTIVATIONS.values():
         pointer_to_forward(activation.forward, precision)
         pointer_to_vjp(activation.vjp, precision)
+        if activation.second is not None:
+            pointer_to_second(activation.second, precision)
         yield activation.name
     for loss in LOSSES.values():
         pointer_to_error(loss.sample_error, precision)
@@ -30,6 +32,7 @@ def warm_up(dtype: str) -> Iterator[str]:
             pointer_to_error(loss.sample_error_canonical, precision)
         for slope in (loss.sample_slope, *loss.deltas_with.values()):
             pointer_to_slope(slope, precision)
+        pointer_to_curvature(loss.sample_curvature, precision)
         yield loss.name
     for clipped in (LogLoss, BinaryLogLoss, PoissonLoss):
         pointer_to_error(clipped.sample_error_canonical, precision)
@@ -39,7 +42,7 @@ def warm_up(dtype: str) -> Iterator[str]:
         pointer_to_factors(optimizer.factors, precision)
         yield optimizer.__name__
     widths = [vectors * VECTOR // precision.storage.itemsize for vectors in WIDTHS]
-    compile_panels(no_panels(), widths, precision, add=True, dots=True)
+    compile_panels(no_panels(), widths, precision, add=True, dots=True, add_gradients=True)
     widths = [vectors * VECTOR // precision.storage.itemsize for vectors in range(1, ALONE + 1)]
     compile_rows(no_panels(), widths, precision, add=True)
     yield "sums"
@@ -54,3 +57,9 @@ def warm_up(dtype: str) -> Iterator[str]:
     yield "as_njit"
     net.backprop(X, T)
     yield "backprop"
+    net.gradient_moments(X, T)
+    net.jacobian(X)
+    yield "first derivatives"
+    net.hvp(X, T, net.parameters)
+    net.gauss_newton(X, T)
+    yield "second derivatives"

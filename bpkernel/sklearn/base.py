@@ -6,7 +6,6 @@ as coefficients that no longer fit the layers, is left to scikit-learn's code.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -15,12 +14,9 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import validate_data
 
-from bpkernel.full_batch_training import FullBatchTraining
-from bpkernel.functions.full_batch import LevenbergMarquardt
-from bpkernel.history import History
-from bpkernel.sklearn import optimizers
+from bpkernel.sklearn import levenberg_marquardt, optimizers
 from bpkernel.sklearn.coefficients import Coefficients, ComposedOrders, Objective, readable, samples
 from bpkernel.sklearn.losses import check_targets, loss_type
 from bpkernel.sklearn.nets import Nets, known
@@ -100,7 +96,12 @@ class OnKernels(Nets):
                 return self
             super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
             if self.solver == "lm":  # for which scikit-learn checks the input, draws the weights, and does no more
-                self._fit_lm(self.__dict__.pop("_input"), sample_weight)
+                if overrides(type(self), OnKernels, *NUMERICS):
+                    raise ValueError(
+                        f"solver='lm' cannot call methods that {type(self).__name__} overrides: {', '.join(NUMERICS)}"
+                    )
+                checked_X, checked_y = self.__dict__.pop("_input")
+                levenberg_marquardt.fit(self, checked_X, checked_y, sample_weight)
             return self
         except Exception:
             if "coefs_" in before:
@@ -178,45 +179,6 @@ class OnKernels(Nets):
         finally:
             self.__dict__.pop("_objective", None)
             self._take()
-
-    def _fit_lm(self, checked: tuple[Any, np.ndarray], sample_weight: Any) -> None:
-        """Levenberg-Marquardt on the kernels, until the loss no longer improves by `tol`."""
-        X, y = checked
-        y, loss, held = y.reshape(len(y), -1), self._loss_of_net(), self._take()
-        if held is None or loss is None or overrides(type(self), OnKernels, *NUMERICS):
-            raise ValueError("solver='lm' needs a net of bpkernel's own functions, without overridden methods")
-        X = X.toarray() if hasattr(X, "toarray") else X
-        s = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=X.dtype)
-        refuse_no_weight(s)
-        seen = samples(X, y, s, held.network.layout)
-        curve: list[float] = []
-        divided, total = self._loss_divided(y), float(np.sum(seen.s, dtype=np.float64))
-        lowest, waited = math.inf, 0
-
-        def watch(history: History) -> bool:
-            nonlocal lowest, waited
-            penalty = 0.5 * self.alpha * sum(float(np.square(w).sum()) for w in held.network.weights)
-            curve.append(history.loss[-1] / divided + penalty / total)
-            if self.verbose:
-                print(f"Iteration {len(curve)}, loss = {curve[-1]:.8f}")
-            waited = waited + 1 if curve[-1] > lowest - self.tol else 0
-            lowest = min(lowest, curve[-1])
-            self.n_iter_, self.loss_, self.loss_curve_ = len(curve), curve[-1], curve
-            return waited > self.n_iter_no_change
-
-        own: tuple[Any, ...] = held.network, LevenbergMarquardt(), len(y), float(self.alpha), np.random.default_rng(0)
-        try:
-            with held.training:
-                FullBatchTraining(*own).run(seen, None, self.max_iter, None, None, False, watch)
-        except KeyboardInterrupt:
-            warn("Training interrupted by user.")
-            return
-        self.best_loss_ = lowest
-        if self.n_iter_ == self.max_iter and waited <= self.n_iter_no_change:
-            warn(
-                f"lm: Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.",
-                ConvergenceWarning,
-            )
 
     def _loss_grad_lbfgs(self, packed_coef_inter: np.ndarray, *arguments: Any, **named: Any) -> tuple[float, np.ndarray]:
         if self._objective is None:  # not called by lbfgs
