@@ -67,13 +67,14 @@ class Differences:
         return (errors[0] - errors[1]) / (2 * h)
 
     def chosen_step(self, v: np.ndarray) -> float:
-        """The step at which half of it changes the difference least: there truncation and rounding are about the same."""
-        found = [self.along(v, h) for h in STEPS]
-        halves = [self.along(v, h / 2) for h in STEPS]
-        changes = np.abs(np.subtract(found, halves))
-        # where no digit of E changes both differences are 0; the step is then too small
-        changes[np.asarray(found) == 0] = np.inf
-        return float(STEPS[np.argmin(changes)]) if np.isfinite(changes).any() else EPS ** (1 / 3)
+        """The step whose difference is closest to those of the next larger and the next smaller step.
+
+        For larger ones truncation changes the difference, for smaller ones rounding.
+        """
+        found = np.array([self.along(v, h) for h in STEPS])
+        changes = np.abs(np.diff(found))
+        largest = np.maximum(changes[1:], changes[:-1])
+        return float(STEPS[1 + int(np.argmin(largest))])
 
     def of_parameter(self, place: int, h: float) -> float:
         """The central difference for one parameter, with a step relative to its size."""
