@@ -1,13 +1,16 @@
 """Derivatives of nets: beside the reference, beside one another, and the same bits in every way to compute them."""
 
+import copy
+import tracemalloc
+
 import numba
 import numpy as np
 import pytest
 from random_graphs import OWN_LOSSES, random_graph
 
 import bpkernel as bp
-from bpkernel import gradient_check, reference, reference_second_order
-from bpkernel.kernels import differentials, per_sample
+from bpkernel import differentiator, gradient_check, reference, reference_second_order
+from bpkernel.kernels import differentials, operands, per_sample
 from bpkernel.runtime.threads import launch
 
 SEEDS = range(0, 40, 2)
@@ -51,6 +54,12 @@ def parameters_of(net):
     return np.concatenate([block.ravel() for block in (*net.weights, *net.biases)])
 
 
+def present_in(net):
+    """Which parameters are present, as a vector of bool."""
+    masks = [net.masks.get(pair, np.ones(w.shape, bool)) for pair, w in zip(net.connections, net.weights, strict=True)]
+    return np.concatenate([mask.ravel() for mask in (*masks, *(np.ones(len(b), bool) for b in net.biases))])
+
+
 def test_parameters_are_the_weights_and_biases_in_order():
     net = random_graph(4).net()
     expected = parameters_of(net)
@@ -58,12 +67,7 @@ def test_parameters_are_the_weights_and_biases_in_order():
     new = np.random.default_rng(0).standard_normal(len(expected)).astype(net.dtype)
     net.parameters = new
     np.testing.assert_array_equal(net.parameters, parameters_of(net))
-    there = np.ones(len(new), bool)
-    start = 0
-    for pair, w in zip(net.connections, net.weights, strict=True):
-        there[start : start + w.size] = net.masks.get(pair, np.ones(w.shape, bool)).ravel()
-        start += w.size
-    np.testing.assert_array_equal(net.parameters, np.where(there, new, 0))
+    np.testing.assert_array_equal(net.parameters, np.where(present_in(net), new, 0))
 
 
 def test_parameters_of_a_wrong_shape_or_value_are_refused():
@@ -82,25 +86,13 @@ def test_hessian_vector_products_are_those_of_the_reference(seed):
     net, (X, T, s) = graph.net(), graph.data(5)
     v = np.random.default_rng(seed).standard_normal(len(net.parameters))
     found = by_layer(net, net.hvp(X, T, v, s))
-    for pair, mask in net.masks.items():  # v counts as 0 where weights are absent
-        place = sum(
-            w.size
-            for p, w in zip(net.connections, net.weights, strict=True)
-            if net.connections.index(p) < net.connections.index(pair)
-        )
-        v[place : place + mask.size][~mask.ravel()] = 0
+    v[~present_in(net)] = 0  # as it counts
     layers, direction = gradient_check.reference_net(net), by_layer(net, v)
     of_each = [
         reference_second_order.hessian_vector_product(layers, of_reference(graph.loss), x, t, direction)
         for x, t in zip(X.tolist(), T.tolist(), strict=True)
     ]
-    masks = by_layer(
-        net,
-        np.concatenate(
-            [net.masks.get(p, np.ones(w.shape)).ravel() for p, w in zip(net.connections, net.weights, strict=True)]
-            + [np.ones(len(b)) for b in net.biases]
-        ),
-    )
+    masks = by_layer(net, present_in(net))
     size = max(np.abs(rows).max() for rows in found)
     assert size > 0 or graph.loss in ("quantile", "absolute_error", "hinge")
     for l, rows in enumerate(found):
@@ -113,11 +105,8 @@ def test_the_r_operator_of_the_reference_agrees_with_differences_of_its_gradient
     shapes = ((4, 5), (6, 2))
     w, v = ([rng.standard_normal(shape) for shape in shapes] for _ in range(2))
     x, t, h = [0.3, -1.0, 0.7], [0.2, 0.8], 1e-5
-    for g, output, loss in (
-        ("tanh", "softmax", "cross_entropy"),
-        ("gelu", "mean_variance", "gaussian_nll"),
-        ("silu", "logistic", "focal"),
-    ):
+    cases = ("tanh", "softmax", "cross_entropy"), ("gelu", "mean_variance", "gaussian_nll"), ("silu", "logistic", "focal")
+    for g, output, loss in cases:
         t_of = t[:1] if loss == "gaussian_nll" else t
 
         def gradient(step, g=g, output=output, loss=loss, t_of=t_of):
@@ -162,10 +151,7 @@ def test_derivatives_agree_with_one_another(seed):
         close(net.hvp(X, T, v, s), H @ v)
         close(net.hessian_diagonal(X, T, s), np.diag(H))
         assert np.abs(H - H.T).max() == 0
-    absent = np.concatenate(
-        [~net.masks.get(pair, np.ones(w.shape, bool)).ravel() for pair, w in zip(net.connections, net.weights, strict=True)]
-        + [np.zeros(len(b), bool) for b in net.biases]
-    )
+    absent = ~present_in(net)
     for of_parameters in (each, net.parameter_jacobian(X), G, products.T, np.stack([mean, variance])):
         assert not of_parameters[..., absent].any()
 
@@ -233,9 +219,8 @@ def test_nothing_is_written_beside_the_result(kind, n):
         guarded = np.full((n + 8, width), 7.5, np.float32)
         none, out = np.empty(0, np.float32), guarded[4 : 4 + n]
         n_tasks = -(-n // (plan.units.n_samples // plan.n_threads))
-        launch(
-            plan.n_threads, per_sample.per_sample, getattr(per_sample, kind), d._net, d._d, samples, plan, none, n_tasks, out
-        )
+        own = getattr(per_sample, kind), d._net, d._d, samples, plan, none, n_tasks, out
+        launch(plan.n_threads, per_sample.per_sample, *own)
     assert (guarded[:4] == 7.5).all()
     assert (guarded[4 + n :] == 7.5).all()
     assert not (out == 7.5).any()
@@ -245,11 +230,7 @@ def test_packed_memory_and_units_are_not_overrun():
     """Guard zones around all scratch memory of a Gauss-Newton product, of odd sizes."""
     rng = np.random.default_rng(0)
     net = bp.MLP((13, 31, 7), "tanh", dtype="float64", random_state=0)
-    X, T, v = (
-        rng.standard_normal((101, 13)),
-        rng.standard_normal((101, 7)),
-        rng.standard_normal(31 * 21 + 38 - 31 + 31 - 0)[: 13 * 31 + 31 * 7 + 38],
-    )
+    X, T, v = rng.standard_normal((101, 13)), rng.standard_normal((101, 7)), rng.standard_normal(len(net.parameters))
     expected = net.hvp(X, T, v)
     zones = []
 
@@ -259,9 +240,6 @@ def test_packed_memory_and_units_are_not_overrun():
         memory[:start], memory[start + n :] = 3.25, 3.25
         zones.append((memory, start, n))
         return memory[start : start + n]
-
-    from bpkernel import differentiator
-    from bpkernel.kernels import operands
 
     net._network.for_derivatives.clear()
     with pytest.MonkeyPatch.context() as patch:
@@ -283,18 +261,12 @@ def test_a_net_that_goes_on_training_is_differentiated_at_its_present_weights():
     first = net.hvp(X, T, net.parameters)
     net.fit(X, T, epochs=3)
     v = net.parameters
-    np.testing.assert_array_equal(net.hvp(X, T, v), bp_copy(net).hvp(X, T, v))
+    np.testing.assert_array_equal(net.hvp(X, T, v), copy.deepcopy(net).hvp(X, T, v))
     assert (first != net.hvp(X, T, v)).any()
     net.prune(0.5)
     J = net.parameter_jacobian(X)
     assert not J[..., : 3 * 5 + 5][..., net.parameters[:20] == 0].any()
-    np.testing.assert_array_equal(J, bp_copy(net).parameter_jacobian(X))
-
-
-def bp_copy(net):
-    import copy
-
-    return copy.deepcopy(net)
+    np.testing.assert_array_equal(J, copy.deepcopy(net).parameter_jacobian(X))
 
 
 def test_operators_work_with_scipy():
@@ -361,8 +333,6 @@ def test_wrong_vectors_are_refused():
 
 
 def test_memory_of_norms_does_not_grow_with_the_gradients():
-    import tracemalloc
-
     net = bp.MLP((50, 200, 10), random_state=0)
     X, T = np.ones((2000, 50), np.float32), np.ones((2000, 10), np.float32)
     net.per_sample_gradient_norms(X, T)

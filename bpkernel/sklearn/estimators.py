@@ -58,7 +58,7 @@ class Estimator(OnKernels):
                 "to_mlp() converts all fitted estimators"
             )
         new = _in_state_of(self._original, self)
-        for name in OWN:
+        for name in (*OWN, "error_bars"):
             new.__dict__.pop(name, None)
         return new
 

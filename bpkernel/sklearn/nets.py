@@ -44,6 +44,10 @@ def own_values(estimator: Any) -> list[str]:
     found = [name for name in ("connections", "masks") if getattr(estimator, name) is not None]
     if not found and estimator._topology is not None:
         found = ["the connections or masks that it was fitted with"]
+    if estimator.solver == "lm":
+        found.append("solver='lm'")
+    if getattr(estimator, "error_bars", False):
+        found.append("error_bars=True")
     if estimator.init is not None:
         found.append(f"init={estimator.init!r}")
     if not isinstance(estimator.activation, str) or estimator.activation in HIDDEN_NAMES - IN_SCIKIT_LEARN:
