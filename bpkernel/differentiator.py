@@ -31,7 +31,7 @@ def slice_of(samples: operands.Samples, part: slice) -> operands.Samples:
 class Differentiator:
     """Derivatives of a net, at the weights that it has when it is called; for one caller at a time.
 
-    The scratch memory for units of samples is 256 KiB for each thread, or what 6 samples take; packed weights are about as
+    The scratch memory for units of samples is about 1 MiB for each thread, or what 6 samples take; packed weights are about as
     many numbers as the weights, and sums over samples take up to 64 MiB, or 4 times the weights.
 
     Parameters
@@ -54,12 +54,19 @@ class Differentiator:
         self._pieces = partition.weight_groups(self.layout, 1, chunked=False)[1]
         self._present = np.flatnonzero(present) if present.size else np.arange(self.layout.n_parameters)
         self._positions = self.layout.positions()[self._present]
+        self._compiled: set[str] = set()  # the tiles that are
         self._memory: dict[str, tuple[Any, Any]] = {}
 
-    def _compile(self, *, add: bool = False) -> None:
-        """Compile the tiles; with `add` those that add to their results too."""
-        own, branches = (self.layout.precision, self.layout.branches)
+    def _compile(self, *, add: bool = False, products: bool = False) -> None:
+        """Compile the tiles; with `add` those that add to their results too, with `products` those of Gauss-Newton matrices."""
+        wanted = {"passes", *["add"] * add, *["products"] * products}
+        if wanted <= self._compiled:
+            return
+        own, branches = self.layout.precision, self.layout.branches
         compile_panels(self._net.panels, operands.widths(self.layout), own, add=branches or add, dots=False, add_gradients=add)
+        if products:
+            compile_products(self._net.panels, own)
+        self._compiled |= wanted
 
     def _plan(self, n_samples: int, n_rows: int, *, keep_a: bool = False, more: int = 0) -> Plan:
         """Scratch memory for calls with n_samples at most, with n_rows rows of units for each; it packs the weights.
@@ -220,8 +227,7 @@ class Differentiator:
         "layer": a block for each layer, whose rows are the biases of the layer, then the weights that lead to it.  "diagonal":
         the diagonal alone.  The arrays are memory that the next call overwrites.
         """
-        self._compile()
-        compile_products(self._net.panels, self.layout.precision)
+        self._compile(products=True)
         more = self.layout.n_parameters * (1 if structure == "diagonal" else self.layout.n_parameters)
         plan, d = self._plan(len(samples.T), self.layout.sizes[-1], more=more), self._d
         if structure == "layer":

@@ -13,7 +13,7 @@ from bpkernel.kernels.layout import Layout
 from bpkernel.runtime import task_queue
 from bpkernel.runtime.memory import KEPT_BYTES, SpareMemory, aligned_zeros
 from bpkernel.runtime.pace import Pace
-from bpkernel.runtime.threads import launch
+from bpkernel.runtime.threads import available, launch
 
 NO_ERRORS = np.empty(0)
 PREDICTED_TOGETHER = 96  # samples whose units a thread holds at once without a backward pass
@@ -156,11 +156,15 @@ class Network:
 
 
 class Inference:
-    """The forward pass through a net, with its scratch memory; for one caller at a time."""
+    """The forward pass through a net, with its scratch memory; for one caller at a time.
 
-    def __init__(self, network: Network, n_samples: int):
+    n_threads: as many as this, if they are available and the work alone is not worth more.
+    """
+
+    def __init__(self, network: Network, n_samples: int, n_threads: int | None = None):
         layout, self.net = network.layout, network.compiled
-        self.n_threads = partition.threads_worth(layout.flops * n_samples // 3) if n_samples > 1 else 1
+        worth = partition.threads_worth(layout.flops * n_samples // 3) if n_samples > 1 else 1
+        self.n_threads = worth if n_threads is None else max(worth, min(n_threads, available()))
         share = -(-n_samples // (partition.SHARES * self.n_threads)) if self.n_threads > 1 else n_samples
         each = min(-(-share // ROWS) * ROWS, PREDICTED_TOGETHER) if n_samples > 1 else 1
         self.units = operands.units(layout, each * self.n_threads)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpkernel.codegen.jit import kernel
-from bpkernel.codegen.processor import ROWS
-from bpkernel.codegen.tiles import per_line
+from bpkernel.codegen.processor import LINE_VECTORS, ROWS
+from bpkernel.codegen.tiles import add_outer_t, per_line, store, zeros
 from bpkernel.codegen.views import flat, row_of, rows_from
 from bpkernel.functions.activations import pointer_to_second, pointer_to_vjp
 from bpkernel.functions.losses import pointer_to_curvature, pointer_to_slope
-from bpkernel.kernels.layout import Layout, unit_rows
+from bpkernel.kernels.layout import Layout, unit_rows, whole_lines
 from bpkernel.kernels.operands import units
 from bpkernel.kernels.packing import pack_group
 from bpkernel.runtime import task_queue
@@ -117,37 +117,37 @@ def pack(net: Any, packed: Any, pieces: Any) -> None:
 
 
 @kernel
-def clear_absent(present: Any, numbers: Any) -> None:
-    """Set numbers (n_parameters,) of absent weights to 0."""
-    for p in range(present.size):
-        if not present[p]:
-            numbers[p] = 0
-
-
-@kernel
-def write_gradient(net: Any, d: Any, buffers: Any, of_z: Any, of_delta: Any, numbers: Any) -> None:
+def write_gradient(net: Any, d: Any, buffers: Any, of_z: Any, of_delta: Any, numbers: Any, n_numbers: int) -> None:
     """Eq. 4 of one sample, as a vector of parameters: ∂E^n/∂w_ji = δ_j z_i, with z_0 = 1.
 
     buffers: z and δ of all units;  of_z, of_delta: the rows that they have, and the one of this sample;  numbers
-    (≥ n_parameters,): overwritten.
+    (1, ≥ n_numbers): a row, whose first n_parameters numbers are overwritten, and maybe those up to n_numbers.
+
+    The weights from a unit are written in whole cache lines; what goes beyond them is overwritten by those of the next unit, or
+    by biases.  With loops over single numbers, the Gauss-Newton matrix of 4-10-1 took 1.1 times as long.
     """
     for number in range(net.edges.size):
-        edge = net.edges[number]
-        z_n = units_of(net.nodes[edge.source], buffers[0], of_z[0], of_z[1])
-        delta_n = units_of(net.nodes[edge.target], buffers[1], of_delta[0], of_delta[1])
-        place = d.weights[number]
-        if edge.n_out == 1:
-            for i in range(edge.n_in):
-                numbers[place + i] = z_n[i] * delta_n[0]
-        else:
-            for i in range(edge.n_in):
-                for j in range(edge.n_out):
-                    numbers[place + i * edge.n_out + j] = z_n[i] * delta_n[j]
-        if edge.bias:
-            place = d.biases[edge.target]
+        edge, per = net.edges[number], per_line(numbers)
+        z = rows_from(unit_rows(net.nodes[edge.source], buffers[0], of_z[0]), of_z[1], 1, per)
+        delta = rows_from(unit_rows(net.nodes[edge.target], buffers[1], of_delta[0]), of_delta[1], 1, per)
+        place, width = d.weights[number], whole_lines(edge.n_out, per)
+        in_lines = min(max((n_numbers - width - place) // edge.n_out + 1, 0), edge.n_in) if edge.n_out > 1 else 0
+        for i in range(in_lines):
+            for j in range(0, width, per):
+                products = add_outer_t(zeros(numbers, 1, LINE_VECTORS), z, 0, i, i, delta, 0, j)
+                store(products, numbers, 0, 0, place + i * edge.n_out + j)
+        for i in range(in_lines, edge.n_in):
             for j in range(edge.n_out):
-                numbers[place + j] = delta_n[j]
-    clear_absent(d.present, numbers)
+                numbers[0, place + i * edge.n_out + j] = z[0, i] * delta[0, j]
+    for number in range(net.edges.size):
+        edge = net.edges[number]
+        if edge.bias:
+            place, delta_n = d.biases[edge.target], units_of(net.nodes[edge.target], buffers[1], of_delta[0], of_delta[1])
+            for j in range(edge.n_out):
+                numbers[0, place + j] = delta_n[j]
+    for p in range(d.present.size):
+        if not d.present[p]:
+            numbers[0, p] = 0
 
 
 @kernel(view=True)

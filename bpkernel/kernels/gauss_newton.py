@@ -171,8 +171,8 @@ def products_of_block(
     for m in range(n):
         J = rows_from(products.jacobian, to + m * n_outputs, n_outputs, 0)
         for k in range(n_outputs):
-            of_delta, own = (n_rows, row + k * n + m), row_of(J, k, 0, J.shape[1])
-            write_gradient(net, d, (units.z, deltas), (units.n_samples, first + m), of_delta, own)
+            of_delta, own = (n_rows, row + k * n + m), rows_from(J, k, 1, 0)
+            write_gradient(net, d, (units.z, deltas), (units.n_samples, first + m), of_delta, own, J.shape[1])
         weighted = rows_from(products.weighted, to + m * n_outputs, n_outputs, 0)
         weigh_rows(row_of(h, m, 0, h.shape[1]), J, products.n_parameters, weighted)
 

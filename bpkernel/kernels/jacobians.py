@@ -85,9 +85,9 @@ def jacobians_on_thread(
         else:
             for m in range(n):
                 for k in range(n_outputs):
-                    own = row_of(out, start + m, k * each, each)
+                    own = rows_from(out, start + m, 1, k * each)
                     of_delta = n_rows, row + k * n + m
-                    write_gradient(net, d, (units.z, deltas), (units.n_samples, first + m), of_delta, own)
+                    write_gradient(net, d, (units.z, deltas), (units.n_samples, first + m), of_delta, own, each)
         finish(queue)
 
 

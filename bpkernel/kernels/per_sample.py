@@ -91,8 +91,8 @@ def per_sample_on_thread(
                     if kind == NORMS:
                         out[start + n_row, 0] = squared_norm(net, units, place) ** 0.5
                     else:
-                        own, numbers = (units.n_samples, place), row_of(out, start + n_row, 0, out.shape[1])
-                        write_gradient(net, d, (units.z, units.delta), own, own, numbers)
+                        own, numbers = (units.n_samples, place), rows_from(out, start + n_row, 1, 0)
+                        write_gradient(net, d, (units.z, units.delta), own, own, numbers, out.shape[1])
             start = stop
         finish(queue)
 
