@@ -16,6 +16,7 @@ from bpkernel.functions.joint_losses import Quantile
 from bpkernel.functions.optimizers import SGD, Adam
 from bpkernel.history import History
 from bpkernel.laplace import LaplacePosterior
+from bpkernel.layer_statistics import LayerStatistics
 from bpkernel.mlp import MLP
 from bpkernel.version import __version__
 
@@ -37,6 +38,7 @@ __all__ = [
     "History",
     "Huber",
     "LaplacePosterior",
+    "LayerStatistics",
     "LeakyReLU",
     "LevenbergMarquardt",
     "Loss",

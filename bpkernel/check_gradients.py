@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpkernel import validation
+from bpkernel import plots, validation
 from bpkernel.derivatives import TOGETHER, Gradient
 from bpkernel.finite_differences import EPS, STEPS, Differences, Kink
 from bpkernel.gradient_check import Finding, compare_net
@@ -85,8 +85,6 @@ class GradientCheck:
 
     def plot(self, ax: Any = None) -> Any:
         """The errors of central differences over the step (needs the extra `plot`); returns the axes."""
-        from bpkernel import plots
-
         return plots.difference_errors(self.steps, self.errors, self.step, ax)
 
 

@@ -4,6 +4,7 @@ import html
 from dataclasses import dataclass, field
 from typing import Any
 
+from bpkernel import plots
 from bpkernel.extras import need
 
 
@@ -58,8 +59,6 @@ class History:
 
     def plot(self, ax: Any = None) -> Any:
         """The learning curves (needs the extra `plot`); returns the axes."""
-        from bpkernel import plots
-
         return plots.learning_curves(self, ax)
 
     def __repr__(self) -> str:

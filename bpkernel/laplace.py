@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpkernel import validation
+from bpkernel import plots, validation
 from bpkernel.differentiator import Differentiator, Structure, mirror
 from bpkernel.kernels import operands
 from bpkernel.network import Network
@@ -186,6 +186,13 @@ class LaplacePosterior:
         for block, variances in self._variances():
             drawn[:, block.places] += block.back(random.standard_normal((n, len(variances))) * np.sqrt(variances))
         return drawn
+
+    def plot(self, X: ArrayLike, T: ArrayLike, ax: Any = None, output: int = 0) -> Any:
+        """Draw an output of a net with one input, with its error bars and the data (needs the extra `plot`); returns the axes.
+
+        Raises ValueError if the net has more than one input.
+        """
+        return plots.error_bars(self, X, T, ax, output=output)
 
     def __repr__(self) -> str:
         return (

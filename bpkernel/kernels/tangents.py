@@ -18,6 +18,7 @@ import numpy as np
 
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.parallel import bound, run
+from bpkernel.codegen.processor import ROWS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, line, row_of, rows_from
 from bpkernel.functions.activations import second, vjp
@@ -156,16 +157,16 @@ def products_on_thread(
         if task < 0:
             break
         start, end = block_start(task, n_all, n_tasks), block_start(task + 1, n_all, n_tasks)
-        add = 0
+        add, n_blocks = 0, (end - start + size - 1) // size
         while start < end:
-            stop = min(start + size, end)
+            stop = start + ((end - start) // n_blocks + ROWS - 1) // ROWS * ROWS if n_blocks > 1 else end
             rows = line(plan.order, start, stop)
             forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
             forward_tangents(net, direction, d, samples.sparse, rows, plan, packed_v, r, first)
             output_tangents(kind, net, d, samples, rows, units, r, first)
             backward_tangents(kind, net, direction, d, plan, packed_v, r, first, rows.size)
             product_of_block(kind, net, units, r, first, rows.size, add, row_of(chunks, task, 0, chunks.shape[1]))
-            start, add = stop, 1
+            start, add, n_blocks = stop, 1, n_blocks - 1
         finish(queue)
     wait(queue, n_tasks)
     n_shares = (out.size + SHARE - 1) // SHARE
