@@ -69,11 +69,20 @@ class GradientCheck:
 
     def __str__(self) -> str:
         lines = [f"gradient check: {'passed' if self.ok else 'FAILED'}"]
-        lines.append(f"beside the reference, {self.n_samples} samples, errors in units of the last place (bound):")
+        lines.append(f"compared with the reference, {self.n_samples} samples, errors in units of the last place (bound):")
+        last = sum(finding.quantity.startswith("Eq. 4") for finding in self.findings)
+        counts: dict[str, int] = {}
         for finding in self.findings:
             mark = "" if finding.share <= 1 else "   OUT OF BOUNDS"
-            lines.append(f"  {finding.quantity:<22}{finding.ulps:10.3g}  ({finding.allowed:.3g}){mark}")
-        lines.append(f"beside central differences in float64, step {self.step:.1e}, {self.n_checked} of {self.n_parameters}:")
+            counts[finding.quantity] = counts.get(finding.quantity, 0) + 1
+            layer = {"Eq. 5": last, "Eq. 7": last - counts[finding.quantity]}.get(
+                finding.quantity[:5], counts[finding.quantity]
+            )
+            where = "" if finding.quantity.strip() == "E" else f"layer {layer}"
+            lines.append(f"  {finding.quantity:<21}{where:<9}{finding.ulps:10.3g}  ({finding.allowed:.3g}){mark}")
+        lines.append(
+            f"compared with central differences in float64, step {self.step:.1e}, {self.n_checked} of {self.n_parameters}:"
+        )
         lines.append(
             f"  largest difference at {self.parameter}: gradient {self.gradient:.10g}, difference {self.difference:.10g}"
         )

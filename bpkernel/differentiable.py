@@ -122,6 +122,7 @@ class Differentiable(NetStructure):
         except KeyError:
             d = Differentiator(self._network, second=second)
         yield d
+        d.forget_large()
         kept[second] = d  # not after an exception, which may have left anything in its memory
 
     def _weighted(self, X: Any, T: Any, sample_weight: Any) -> operands.Samples:

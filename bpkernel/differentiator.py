@@ -17,6 +17,7 @@ from bpkernel.runtime.memory import aligned_zeros, row_length
 from bpkernel.runtime.pace import Pace
 from bpkernel.runtime.threads import launch
 
+KEPT = 1 << 22  # most bytes of Gauss-Newton matrices that are kept for the next call
 Structure = Literal["full", "layer", "diagonal"]
 
 PART = differentials.CHUNKS * differentials.CHUNK  # samples of a call that adds up; fixed, as it decides the order of the sums
@@ -86,6 +87,11 @@ class Differentiator:
         if self._memory.get(name, (None,))[0] != key:
             self._memory[name] = key, make()
         return self._memory[name][1]
+
+    def forget_large(self) -> None:
+        """Free the memory for Gauss-Newton matrices, unless they are small."""
+        if "products" in self._memory and self._memory["products"][1][1].nbytes > KEPT:
+            del self._memory["products"]
 
     def _zeros(self, name: str, *shape: int) -> np.ndarray:
         """An array of zeros, or of what the last call with the same shape has left in it."""

@@ -77,7 +77,8 @@ class LevenbergMarquardt(FullBatch):
     Raises
     ------
     ValueError, TypeError
-        If a setting is out of its range or not a number.
+        If a setting is out of its range or not a number.  `fit` raises ValueError if the second derivative of the loss is
+        positive for no sample, as that of absolute_error, quantile and hinge, which is 0.
 
     Examples
     --------
@@ -111,6 +112,11 @@ class LevenbergMarquardt(FullBatch):
         if np.abs(gradient).max() <= self.min_gradient * objective.total:
             return "gradient"
         largest = float(np.diagonal(matrix).max())
+        if not largest > 0:
+            raise ValueError(
+                "LevenbergMarquardt needs a loss whose second derivative by the outputs is positive for some samples, such as "
+                "squared_error; here it is for none: use LBFGS or Adam, or another loss"
+            )
         damping = self.damping * largest if self._memory is None else self._memory
         damped = np.empty_like(matrix, order="C")
         diagonal = damped.reshape(-1)[:: len(damped) + 1]

@@ -75,6 +75,11 @@ class LaplacePosterior:
         self.mean: np.ndarray = network.layout.vector(network.params)
         self._places = np.concatenate([block.places for block in blocks])
         self._values = np.maximum(np.concatenate([block.values for block in blocks]), 0)
+        if not self._values.max() > 0:
+            raise ValueError(
+                f"the loss {loss_name!r} has no positive second derivative at any sample, so the data determine no weight: "
+                "error bars need another loss, such as squared_error"
+            )
         self._error = network.mean_error(samples) * float(samples.s.sum())
         self._n_targets = float(samples.s.sum()) * samples.T.shape[1]
         self._estimate(prior_precision, noise_precision)
@@ -147,6 +152,7 @@ class LaplacePosterior:
             If X is of another shape or holds other than finite numbers.
         """
         X = validation.samples("X", X, self._network.layout.sizes[0], self._network.layout.dtype)
+        return_std, noise = validation.flag("return_std", return_std), validation.flag("noise", noise)
         y = self._network.outputs(X)
         if not return_std:
             return y
@@ -176,8 +182,24 @@ class LaplacePosterior:
             n = part.stop - start
             yield part, differentiator.parameter_jacobian(operands.samples(X[part], np.zeros((n, 1), dtype), np.ones(n, dtype)))
 
+    def sample_outputs(self, X: ArrayLike, n: int = 1, random_state: int | np.random.Generator | None = None) -> np.ndarray:
+        """Functions drawn from the posterior, at some inputs X: (n, n_samples, n_outputs), without noise.
+
+        The outputs are linear in the weights here, as for the standard deviations of `predict`.  What is raised is as there
+        and as in `sample`.
+        """
+        X = validation.samples("X", X, self._network.layout.sizes[0], self._network.layout.dtype)
+        steps, y = self.sample(n, random_state) - self.mean, self._network.outputs(X)
+        drawn = np.empty((len(steps), *y.shape))
+        for part, J in self._jacobians(X):
+            drawn[:, part] = y[part] + np.einsum("nkp,sp->snk", J, steps, optimize=True)
+        return drawn
+
     def sample(self, n: int = 1, random_state: int | np.random.Generator | None = None) -> np.ndarray:
-        """Weights drawn from the posterior: (n, n_parameters), each of which may be assigned to `MLP.parameters`.
+        """Weights drawn from the posterior: (n, n_parameters).
+
+        Along directions that the data determine badly they are far from the mean, where the net is not linear in its weights:
+        a net with drawn weights may be worse than the error bars say.  For functions see `sample_outputs`.
 
         Raises ValueError or TypeError if n is not an integer of at least 1, or random_state is not as for `MLP`.
         """

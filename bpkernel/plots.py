@@ -34,15 +34,17 @@ def net_diagram(net: Any, x: Any = None, t: Any = None, ax: Any = None) -> Any:
         _draw_net(ax, net, None)
         ax.set_title("weights")
         return ax
-    r = net.backprop(np.asarray(x)[None], np.asarray(t)[None])
+    r = net.backprop(np.reshape(x, (1, -1)), np.reshape(t, (1, -1)))
     axes = np.atleast_1d(_axes(ax, 2, (2 * width, height)))
     if len(axes) != 2:
         raise ValueError("with x and t, ax must be two Axes")
     z = [block[0] for block in r.z]
     delta = [np.full(net.layer_sizes[0], np.nan), *(block[0] for block in r.delta[1:])]
-    for each, values, name in zip(axes, (z, delta), ("forward: outputs z", "backward: δ = ∂E/∂a"), strict=True):
-        _draw_net(each, net, values)
-        each.set_title(name)
+    a = [z[0], *(block[0] for block in r.a[1:])]
+    titles = "forward: z, in numbers a", "backward: δ = ∂E/∂a"
+    for each, values, written, title in zip(axes, (z, delta), (a, delta), titles, strict=True):
+        _draw_net(each, net, values, written)
+        each.set_title(title)
     return axes
 
 
@@ -57,8 +59,8 @@ def _places(sizes: tuple[int, ...]) -> list[dict[int, tuple[float, float]]]:
     return found
 
 
-def _draw_net(ax: Any, net: Any, values: list[np.ndarray] | None) -> None:
-    """Units as circles and weights as lines; the units filled by some values, NaN for none."""
+def _draw_net(ax: Any, net: Any, values: list[np.ndarray] | None, written: list[np.ndarray] | None = None) -> None:
+    """Units as circles and weights as lines; the units filled by some values, NaN for none, and numbers written in them."""
     colors, patches = need("matplotlib.colors", "plot"), need("matplotlib.patches", "plot")
     cm = need("matplotlib.cm", "plot")
     places, sizes = _places(net.layer_sizes), net.layer_sizes
@@ -95,10 +97,11 @@ def _draw_net(ax: Any, net: Any, values: list[np.ndarray] | None) -> None:
             filled = scale is not None and value is not None and np.isfinite(value)
             face = scale.to_rgba(value) if filled and scale is not None else "white"
             ax.add_patch(patches.Circle(place, RADIUS, facecolor=face, edgecolor=GREY, linewidth=1, zorder=2))
-            if names is not None:
-                dark = filled and sum(face[:3]) < 1.5
-                text = str(names[layer][unit])[:4]
-                ax.text(*place, text, ha="center", va="center", fontsize=7, color="white" if dark else "black", zorder=3)
+            text = "" if names is None else str(names[layer][unit])[:4]
+            if written is not None and np.isfinite(written[layer][unit]):
+                text = f"{written[layer][unit]:.2f}" if not text else f"{text}\n{written[layer][unit]:.2f}"
+            dark = filled and sum(face[:3]) < 1.5
+            ax.text(*place, text, ha="center", va="center", fontsize=5, color="white" if dark else "black", zorder=3)
         x = 1.8 * layer
         lowest = min(y for _, y in units.values())
         if sizes[layer] > SHOWN:

@@ -23,7 +23,7 @@ class SecondOrder(Differentiable):
     def hvp(self, X: ArrayLike, T: ArrayLike, v: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
         """The Hessian of E times a vector, by the R-operator (Pearlmutter 1994; Bishop, section 4.10.7).
 
-        It takes about three times as long as the gradient, and no more memory than that.
+        It takes about twice as long as the gradient, and stores no matrix.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class SecondOrder(Differentiable):
 
         Notes
         -----
-        Beside the result, at most 32 MiB hold rows of J and of H J.
+        Beside the result, memory holds one more such matrix, and at most 32 MiB of rows of J and of H J.
         """
         samples = self._second_order_samples(X, T, sample_weight, of_net=False)
         with self._differentiator(second=True) as d:
@@ -138,7 +138,7 @@ class SecondOrder(Differentiable):
             The second derivatives of the error.  Negative curvatures of the Hessian, in directions where the net is at no
             minimum, count as 0.
         structure : {"full", "layer", "diagonal"}, default="full"
-            Whether all weights are correlated, those of a layer, or none.  "full" takes 3 n² numbers of 8 bytes for n
+            Whether all weights are correlated, those of a layer, or none.  "full" takes up to 7 n² numbers of 8 bytes for n
             parameters, and time for the eigenvalues of such a matrix.
         prior_precision : float, default=None
             α > 0.  None: by the evidence procedure (MacKay 1992; Bishop, section 10.4), α = γ / Σ w².
@@ -177,6 +177,8 @@ class SecondOrder(Differentiable):
         full = self._second_order_samples(X, T, sample_weight, of_net=curvature == "hessian")
         validation.one_of("curvature", curvature, ("gauss_newton", "hessian"))
         validation.one_of("structure", structure, ("full", "layer", "diagonal"))
+        if noise_precision is not None and self.loss_name != "squared_error":
+            raise ValueError(f"noise_precision is for squared_error; the loss {self.loss_name!r} has no noise to set it of")
         for name, value in (("prior_precision", prior_precision), ("noise_precision", noise_precision)):
             if value is not None:
                 between(name, value, 0, math.inf, "greater than 0")

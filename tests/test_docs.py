@@ -11,28 +11,33 @@ from bpkernel.functions.activations import HIDDEN
 from bpkernel.functions.losses import BY_NAME as LOSSES
 from bpkernel.initializers import INITIALIZERS
 
-PAGE = (Path(__file__).parent.parent / "docs" / "nets.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "nets.md").read_text(encoding="utf-8")
 
 
-def run(block: str, names: dict[str, object], line: int) -> int:
+def run(block: str, names: dict[str, object], line: int, page: str = "nets.md") -> int:
     """Run one block of the page; in an interactive one, compare the outputs, and return how many there are."""
     if not block.startswith(">>>"):
-        exec(compile("\n" * line + block, "nets.md", "exec"), names)
+        exec(compile("\n" * line + block, page, "exec"), names)
         return 0
-    test = doctest.DocTestParser().get_doctest(block, names, "nets.md", "nets.md", line)
+    test = doctest.DocTestParser().get_doctest(block, names, page, page, line)
     test.globs = names  # and not a copy: later blocks use what this one defines
     doctest.DebugRunner().run(test, clear_globs=False)
     return sum(bool(example.want) for example in test.examples)
 
 
-def test_the_examples_run_in_order_and_give_the_outputs_shown(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "least"), [("nets.md", 20), ("derivatives.md", 12)])
+def test_the_examples_run_in_order_and_give_the_outputs_shown(page, least, tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "nets"}
-    compared = 0
-    for match in re.finditer(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        compared += run(match[1], names, PAGE.count("\n", 0, match.start(1)))
-    assert compared > 20
+    text, compared = (DOCS / page).read_text(encoding="utf-8"), 0
+    names: dict[str, object] = {"__name__": "page"}
+    for match in re.finditer(r"```python\n(.*?)```", text, re.DOTALL):
+        compared += run(match[1], names, text.count("\n", 0, match.start(1)), page)
+    plt.close("all")
+    assert compared > least
 
 
 def test_an_output_that_differs_is_noticed():

@@ -230,3 +230,16 @@ def test_two_thousand_weights_and_ten_thousand_samples_take_little_memory():
     tracemalloc.stop()
     assert history.loss[1] < history.loss[0]
     assert peak < 200e6
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile"])
+def test_losses_without_curvature_are_refused(problem, loss):
+    X, T, _ = problem
+    net = bp.MLP((2, 4, 1), loss=loss, dtype="float64", random_state=0)
+    before = net.parameters
+    with pytest.raises(ValueError, match="LevenbergMarquardt needs a loss whose second derivative"):
+        net.fit(X, T, epochs=3, optimizer=bp.LevenbergMarquardt())
+    np.testing.assert_array_equal(net.parameters, before)
+    with pytest.raises(ValueError, match=f"the loss '{loss}' has no positive second derivative"):
+        net.laplace(X, T)
+    assert net.fit(X, T, epochs=10, optimizer=bp.LBFGS()).loss[-1] < net.fit(X, T, epochs=1).loss[0] * 1.5

@@ -112,6 +112,16 @@ def test_samples_have_the_covariance_and_absent_weights_stay_0():
     np.testing.assert_array_equal(posterior.sample(2, 7), posterior.sample(2, 7))
 
 
+def test_drawn_functions_have_the_deviations_that_predict_gives():
+    net, X, T = trained(n=60, sizes=(1, 6, 1))
+    posterior, new = net.laplace(X, T), np.linspace(-1.5, 1.5, 7)[:, None]
+    drawn = posterior.sample_outputs(new, 20_000, 0)
+    y, std = posterior.predict(new, return_std=True, noise=False)
+    assert drawn.shape == (20_000, 7, 1)
+    np.testing.assert_allclose(drawn.std(axis=0), std, rtol=0.03)
+    np.testing.assert_allclose(drawn.mean(axis=0), y, atol=0.03 * std.max())
+
+
 def test_classification_has_a_prior_and_no_noise():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 2))
@@ -144,6 +154,11 @@ def test_what_is_wrong_is_refused():
     posterior = net.laplace(X, T, noise_precision=100)
     with pytest.raises(ValueError, match="X must have shape"):
         posterior.predict(np.ones((2, 2)))
+    with pytest.raises(TypeError, match="return_std must be True or False"):
+        posterior.predict(X, "std")
+    other = bp.MLP((1, 3, 2), output_activation="softmax", loss="cross_entropy", random_state=0)
+    with pytest.raises(ValueError, match="noise_precision is for squared_error"):
+        other.laplace(X, (T[:, 0] > 0).astype(int), noise_precision=3)
     with pytest.raises(ValueError, match="n must be an integer of at least 1"):
         posterior.sample(0)
     assert "LaplacePosterior(full, prior_precision=" in repr(posterior)

@@ -86,6 +86,8 @@ class OnKernels(Nets):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
         """As scikit-learn's, but if it fails, the estimator is as it was before."""
+        if incremental and self.solver == "lm":
+            self._check_solver()  # which scikit-learn's regressor does not call
         before = self.__dict__.copy()
         goes_on = "coefs_" in before and (incremental or self.warm_start)
         undo = self._undo() if goes_on else lambda: None

@@ -28,10 +28,15 @@ def fit(estimator: Any, X: Any, y: np.ndarray, sample_weight: Any) -> None:
     divided, total = estimator._loss_divided(y), float(np.sum(seen.s, dtype=np.float64))
     lowest, waited = math.inf, 0
 
+    def penalty() -> float:
+        return 0.5 * estimator.alpha * sum(float(np.square(w).sum()) for w in network.weights) / total
+
+    before = penalty()
+
     def watch(history: History) -> bool:
-        nonlocal lowest, waited
-        penalty = 0.5 * estimator.alpha * sum(float(np.square(w).sum()) for w in network.weights)
-        curve.append(history.loss[-1] / divided + penalty / total)
+        nonlocal lowest, waited, before
+        curve.append(history.loss[-1] / divided + before)  # both as before the step
+        before = penalty()
         if estimator.verbose:
             print(f"Iteration {len(curve)}, loss = {curve[-1]:.8f}")
         waited = waited + 1 if curve[-1] > lowest - estimator.tol else 0

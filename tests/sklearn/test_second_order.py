@@ -33,6 +33,7 @@ def test_lm_reaches_a_lower_loss_than_lbfgs(regression):
     assert estimator.loss_ == estimator.loss_curve_[-1]
     assert len(estimator.loss_curve_) == estimator.n_iter_ < 500
     w = np.concatenate([coef.ravel() for coef in estimator.coefs_])
+    assert (np.diff(estimator.loss_curve_) <= 0).all()
     before_last_step = 0.5 * np.mean((estimator.predict(X) - y) ** 2) + 0.5 * 0.1 * (w @ w) / len(y)
     assert before_last_step == pytest.approx(estimator.loss_, rel=1e-4)
 
@@ -60,6 +61,8 @@ def test_lm_warns_stops_and_goes_on(regression):
     assert estimator.loss_ < first
     with pytest.raises(AttributeError, match="has no attribute 'partial_fit'"):
         bp.MLPClassifier(**OWN).partial_fit  # noqa: B018
+    with pytest.raises(AttributeError, match=r"partial_fit is only available for stochastic optimizers\. lm is not stochastic"):
+        estimator.partial_fit(X, y)
     with pytest.raises(ValueError, match="'solver' parameter"):
         bp.MLPRegressor(**{**OWN, "solver": "trainlm"}).fit(X, y)
 
