@@ -52,9 +52,7 @@ class Differentiable(NetStructure):
         >>> net.gradient([[2.0]], [5.0])  # y = 3 · 2, δ = 6 - 5, ∂E/∂w = δ · 2, ∂E/∂b = δ
         array([2., 1.])
         """
-        samples = self._weighted(X, T, sample_weight)
-        _, flat = Gradient(self._network, min(len(samples.T), TOGETHER))(samples)
-        return self._network.layout.vector(flat)
+        return self._network.layout.vector(self._summed(self._weighted(X, T, sample_weight)))
 
     def per_sample_gradients(self, X: ArrayLike, T: ArrayLike) -> np.ndarray:
         """∂E^n/∂w of every sample: (n_samples, n_parameters); X, T and what is raised as in `gradient`.
@@ -78,8 +76,7 @@ class Differentiable(NetStructure):
         """
         samples = self._samples(X, T)
         n = len(samples.T)
-        _, flat = Gradient(self._network, min(n, TOGETHER))(samples)
-        mean = flat / self.dtype.type(n)
+        mean = self._summed(samples) / self.dtype.type(n)
         with self._differentiator() as d:
             spread = d.spread(samples, mean)
         vector = self._network.layout.vector
@@ -124,6 +121,19 @@ class Differentiable(NetStructure):
         yield d
         d.forget_large()
         kept[second] = d  # not after an exception, which may have left anything in its memory
+
+    def _summed(self, samples: operands.Samples) -> np.ndarray:
+        """Σ_n s_n ∂E^n/∂w, a buffer of weights."""
+        batch_size, kept = min(len(samples.T), TOGETHER), self._network.for_gradients
+        try:
+            key, gradient = kept.pop()
+        except IndexError:
+            key = 0
+        if key != batch_size:
+            gradient = Gradient(self._network, batch_size)
+        flat = gradient(samples)[1].copy()
+        kept[:] = [(batch_size, gradient)]  # not after an exception
+        return flat
 
     def _weighted(self, X: Any, T: Any, sample_weight: Any) -> operands.Samples:
         """Samples with the weights as they are given."""

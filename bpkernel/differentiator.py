@@ -53,7 +53,8 @@ class Differentiator:
         present = self.layout.vector(network.present) if network.present.size else network.present
         self._d = differentials.differentials(self.layout, network.loss, present, second=second)
         self._pieces = partition.weight_groups(self.layout, 1, chunked=False)[1]
-        self._present = np.flatnonzero(present) if present.size else np.arange(self.layout.n_parameters)
+        self._all = present.size == 0
+        self._present = np.arange(self.layout.n_parameters) if self._all else np.flatnonzero(present)
         self._positions = self.layout.positions()[self._present]
         self._compiled: set[str] = set()  # the tiles that are
         self._memory: dict[str, tuple[Any, Any]] = {}
@@ -202,10 +203,13 @@ class Differentiator:
 
     def vector_product(self, kind: int, samples: operands.Samples, v: np.ndarray) -> np.ndarray:
         """The same with vectors of parameters (n_parameters,); what belongs to absent weights counts as 0."""
-        params = np.zeros(self.layout.n_params, self.layout.dtype)
-        params[self._positions] = v[self._present]
+        params = self._zeros("v", self.layout.n_params)
+        params[self._positions] = v if self._all else v[self._present]
+        found: np.ndarray = self.product(kind, samples, params)[self._positions]
+        if self._all:
+            return found
         product = np.zeros(self.layout.n_parameters, self.layout.dtype)
-        product[self._present] = self.product(kind, samples, params)[self._positions]
+        product[self._present] = found
         return product
 
     def hessian_rows(self, samples: operands.Samples) -> Iterator[np.ndarray]:

@@ -51,6 +51,7 @@ class Network:
         self._compiled: operands.Net | None = None
         self.spare = SpareMemory()
         self._for_one_row: list[Inference] = []  # scratch memory that no caller uses at the moment
+        self.for_gradients: list[tuple[int, Any]] = []  # a Gradient that no caller uses, with its batch size
         self.for_derivatives: dict[bool, Any] = {}  # a Differentiator that no caller uses; True for second derivatives
         self._for_training: list[tuple[Any, operands.Work]] = []  # likewise, with what it is for
 
@@ -82,6 +83,7 @@ class Network:
         """Make compiled calls from now on use this array, and lists of the weights that are present in it."""
         self.present = present
         self._for_one_row.clear()
+        self.for_gradients.clear()
         self.for_derivatives.clear()
         if self._compiled is not None:
             edges, lists = lists_of(self.layout, self.present)
