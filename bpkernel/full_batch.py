@@ -112,7 +112,9 @@ class LevenbergMarquardt(FullBatch):
         if np.abs(gradient).max() <= self.min_gradient * objective.total:
             return "gradient"
         largest = float(np.diagonal(matrix).max())
-        if not largest > 0:
+        if not (math.isfinite(largest) and np.isfinite(gradient).all()):
+            return "damping"
+        if largest <= 0:
             raise ValueError(
                 "LevenbergMarquardt needs a loss whose second derivative by the outputs is positive for some samples, such as "
                 "squared_error; here it is for none: use LBFGS or Adam, or another loss"

@@ -10,6 +10,7 @@ from bpkernel.derivatives import TOGETHER, Gradient
 from bpkernel.differentiator import Differentiator
 from bpkernel.extras import need
 from bpkernel.full_batch import FullBatch, LevenbergMarquardt
+from bpkernel.functions.custom import need_curvature
 from bpkernel.kernels import operands
 from bpkernel.network import Inference, Network
 from bpkernel.training import Orders, Training
@@ -27,6 +28,8 @@ class FullBatchObjective:
 
     def __init__(self, network: Network, samples: operands.Samples, alpha: float, *, quadratic: bool):
         need("scipy.optimize", "scipy")
+        if quadratic:
+            need_curvature(network.loss)
         self._network, self._alpha, self._quadratic = network, alpha, quadratic
         self._own, self._samples = network.in_float64(), operands.in_float64(samples)
         s = self._samples.s

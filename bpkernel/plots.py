@@ -41,7 +41,7 @@ def net_diagram(net: Any, x: Any = None, t: Any = None, ax: Any = None) -> Any:
     z = [block[0] for block in r.z]
     delta = [np.full(net.layer_sizes[0], np.nan), *(block[0] for block in r.delta[1:])]
     a = [z[0], *(block[0] for block in r.a[1:])]
-    titles = "forward: z, in numbers a", "backward: δ = ∂E/∂a"
+    titles = "forward: z (colours), a (numbers)", "backward: δ = ∂E/∂a"
     for each, values, written, title in zip(axes, (z, delta), (a, delta), titles, strict=True):
         _draw_net(each, net, values, written)
         each.set_title(title)

@@ -10,7 +10,7 @@ from bpkernel import validation
 from bpkernel.differentiable import Differentiable
 from bpkernel.differentiator import Structure, mirror
 from bpkernel.extras import need
-from bpkernel.functions.custom import Activation, Loss
+from bpkernel.functions.custom import Activation, need_curvature
 from bpkernel.functions.settings import between
 from bpkernel.kernels import operands
 from bpkernel.kernels.tangents import GAUSS_NEWTON, HESSIAN
@@ -207,11 +207,7 @@ class SecondOrder(Differentiable):
                     f"second derivatives of the net need the second derivative of activation {activation.name!r}: "
                     "make it with bp.Activation(..., g_second=lambda a, z: ...)"
                 )
-        loss = self._made_of.loss
-        if isinstance(loss, Loss) and loss.curvature is None:
-            raise ValueError(
-                f"second derivatives need that of loss {loss.name!r}: make it with bp.Loss(..., curvature=lambda y, t: ...)"
-            )
+        need_curvature(self._made_of.loss)
         return self._weighted(X, T, sample_weight)
 
     def _product(self, kind: int, X: Any, T: Any, v: Any, sample_weight: Any) -> np.ndarray:

@@ -232,6 +232,19 @@ def test_two_thousand_weights_and_ten_thousand_samples_take_little_memory():
     assert peak < 200e6
 
 
+def test_own_losses_need_a_curvature_for_levenberg_marquardt(problem):
+    X, T, _ = problem
+    own = {"error": lambda y, t: (y - t) ** 2, "slope": lambda y, t: 2 * (y - t), "name": "own_square"}
+    net = bp.MLP((2, 4, 1), loss=bp.Loss(**own), dtype="float64", random_state=0)
+    with pytest.raises(ValueError, match=r"that of loss 'own_square'.*curvature"):
+        net.fit(X, T, epochs=3, optimizer=bp.LevenbergMarquardt())
+    assert len(net.fit(X, T, epochs=3, optimizer=bp.LBFGS()).loss) == 3
+    with_curvature = bp.MLP((2, 4, 1), loss=bp.Loss(**own, curvature=lambda y, t: 2.0), dtype="float64", random_state=0)
+    usual = bp.MLP((2, 4, 1), dtype="float64", random_state=0)
+    found, expected = (n.fit(X, T, epochs=5, optimizer=bp.LevenbergMarquardt()).loss for n in (with_curvature, usual))
+    np.testing.assert_allclose(found, 2 * np.array(expected), rtol=1e-9)
+
+
 @pytest.mark.parametrize("loss", ["absolute_error", "quantile"])
 def test_losses_without_curvature_are_refused(problem, loss):
     X, T, _ = problem

@@ -191,3 +191,11 @@ class Loss(Own, ElementwiseLoss):
         self.kinks = function_check.loss(self) if function_check.flag(check) else ()
 
         self._keep((error, slope), {"outputs": outputs, "targets": targets}, curvature=curvature)
+
+
+def need_curvature(loss: Any) -> None:
+    """Raise ValueError if a loss is one of a user that has no second derivative."""
+    if isinstance(loss, Loss) and loss.curvature is None:
+        raise ValueError(
+            f"second derivatives need that of loss {loss.name!r}: make it with bp.Loss(..., curvature=lambda y, t: ...)"
+        )
