@@ -18,7 +18,7 @@ import numpy as np
 
 import bpkernel as bp
 
-N, SIZES, PAUSE, WARM, CALLS = 1000, (64, 100, 10), 0.05, 10, 20
+N, SIZES, PAUSE, WARM, CALLS = 1000, (64, 100, 10), 0.05, 100, 50
 
 
 def problem(dtype: str) -> tuple[bp.MLP, np.ndarray, np.ndarray, np.ndarray]:
