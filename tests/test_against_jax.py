@@ -9,29 +9,16 @@ from pathlib import Path
 import pytest
 
 
-def test_random_nets_agree_with_jax_and_optax(run_python):
+@pytest.mark.parametrize(("program", "n"), [("compare_jax", 6), ("compare_jax_derivatives", 3)])
+def test_random_nets_agree_with_jax_and_optax(run_python, program, n):
     if not all(importlib.util.find_spec(name) for name in ("jax", "optax")):
         pytest.skip("needs jax and optax")
-    program = """
+    lines = f"""
         import sys
         sys.path.insert(0, sys.argv[1])
-        sys.argv[1:] = ["--graphs", "6", "--first", "1000"]
-        import compare_jax
-        compare_jax.main()
+        sys.argv[1:] = ["--graphs", "{n}", "--first", "1000"]
+        import {program}
+        {program}.main()
     """
-    result = run_python(program, str(Path(__file__).parent))
-    assert "6 nets, 0 comparisons out of bounds" in result.stdout
-
-
-def test_derivatives_of_random_nets_agree_with_jax(run_python):
-    if not all(importlib.util.find_spec(name) for name in ("jax", "optax")):
-        pytest.skip("needs jax and optax")
-    program = """
-        import sys
-        sys.path.insert(0, sys.argv[1])
-        sys.argv[1:] = ["--graphs", "3", "--first", "1000"]
-        import compare_jax_derivatives
-        compare_jax_derivatives.main()
-    """
-    result = run_python(program, str(Path(__file__).parent))
-    assert "3 nets, 0 comparisons out of bounds" in result.stdout
+    result = run_python(lines, str(Path(__file__).parent))
+    assert f"{n} nets, 0 comparisons out of bounds" in result.stdout
