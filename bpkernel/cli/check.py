@@ -1,11 +1,13 @@
-"""The summary of `bpkernel check`: the largest error of each quantity."""
+"""The summary of `bpkernel check`: the largest error of each quantity, and gradients parameter by parameter."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.table import Table
 
-from bpkernel.gradient_check import Finding
+from bpkernel.check_gradients import GradientCheck, check_gradients
+from bpkernel.functions.activations import HIDDEN
+from bpkernel.gradient_check import Case, Finding, problem
 
 Worst = dict[tuple[str, str], tuple[Finding, int]]  # (dtype, quantity): (the largest error, number of comparisons)
 
@@ -33,3 +35,11 @@ def table_of(worst: Worst) -> Table:
         errors = f"{finding.ulps:.3g}", f"{finding.allowed:.3g}", f"{finding.share:.3f}"
         table.add_row(dtype, quantity, str(count), *errors, verdict, net)
     return table
+
+
+def parameter_by_parameter(seed: int, show: Callable[[str], Any]) -> Iterator[tuple[str, GradientCheck]]:
+    """The gradient check of a net with each hidden activation, in which all layers are connected; `show` is as above."""
+    for activation in HIDDEN:
+        show(f"checking each parameter of a net with {activation}")
+        case = Case((4, 6, 5, 3), activation, "softmax", "cross_entropy", "float64", "all")
+        yield activation, check_gradients(*problem(case, seed), random_state=seed)

@@ -16,7 +16,7 @@ import bpkernel
 from bpkernel import gradient_check
 from bpkernel.cli import bench as benchmark
 from bpkernel.cli import tables, training_run
-from bpkernel.cli.check import largest_errors, table_of
+from bpkernel.cli.check import largest_errors, parameter_by_parameter, table_of
 from bpkernel.cli.peers import Workload
 from bpkernel.cli.warmup import warm_up
 from bpkernel.codegen.disk_cache import CACHE_FOLDER
@@ -231,16 +231,22 @@ def check(
     """Compare the compiled kernels with the pure-Python reference and with central differences.
 
     The table shows the largest error of each quantity and its bound, in units in the last place (ulp) of the sum of the
-    magnitudes of the terms. The exit status is 1 if an error exceeds its bound.
+    magnitudes of the terms. Then the gradient of a net with each activation is checked parameter by parameter, as
+    `bpkernel.check_gradients` does. The exit status is 1 if an error exceeds its bound.
 
     Example: `bpkernel check --seed 1`
     """
     with out.status("compiling and checking") as status:
         worst = largest_errors(gradient_check.check_all(seed), status.update)
+        nets = list(parameter_by_parameter(seed, status.update))
     out.print(table_of(worst))
     failed = sum(finding.share > 1 for finding, _ in worst.values())
     out.print(f"{len(worst) - failed} quantities within bounds, {failed} out of bounds")
-    raise typer.Exit(1 if failed else 0)
+    wrong = [(name, found) for name, found in nets if not found.ok]
+    for name, found in wrong:
+        out.print(f"a net with {name}: {escape(str(found))}")
+    out.print(f"{len(nets) - len(wrong)} nets checked parameter by parameter, {len(wrong)} out of bounds")
+    raise typer.Exit(1 if failed or wrong else 0)
 
 
 @app.command()

@@ -221,6 +221,7 @@ def test_check_tells_the_largest_errors(call, monkeypatch):
     assert "0 out of bounds" in out
     for quantity in ("Eq. 1", "Eq. 5", "Eq. 7", "Eq. 4", "central differences", "10 epochs of Adam"):
         assert quantity in out
+    assert "13 nets checked parameter by parameter, 0 out of bounds" in out
     monkeypatch.setattr(gradient_check, "DIFFERENCES", 1e-30)
     status, out, _ = call("check")
     assert status == 1
