@@ -141,21 +141,22 @@ def check_gradients(net: Any, X: ArrayLike, T: ArrayLike, random_state: int = 0)
     findings = tuple(compare_net(net, X_few, given.T[:few], net.layer_sizes))
 
     network, samples = net._network.in_float64(), operands.in_float64(given)
-    _, flat = Gradient(network, min(n, TOGETHER))(samples)
+    total, flat = Gradient(network, min(n, TOGETHER))(samples)
     gradient = network.layout.vector(flat)
     differences = Differences(network, samples)
-    present = np.flatnonzero(network.layout.vector(network.present)) if network.present.size else np.arange(len(gradient))
+    present = network.present_places()
     v = np.zeros(len(gradient))
     v[present] = random.standard_normal(len(present))
     v /= np.linalg.norm(v)
-    exact, step = float(gradient @ v), differences.chosen_step(v)
+    exact, (slopes, chosen) = float(gradient @ v), differences.over_steps(v)
+    step = float(STEPS[chosen])
     size = max(float(np.abs(gradient).max()), np.finfo(float).tiny)
-    errors = np.array([abs(differences.along(v, h) - exact) for h in STEPS]) / max(abs(exact), np.finfo(float).tiny)
+    errors = np.abs(slopes - exact) / max(abs(exact), np.finfo(float).tiny)
 
     places = present if len(present) <= MOST else np.sort(random.choice(present, MOST, replace=False))
     found = np.array([differences.of_parameter(int(place), step) for place in places])
     all_errors = np.abs(found - gradient[places]) / size
-    allowed = TOLERANCE + 100 * EPS * max(float(network.mean_error(samples)) * n, 1) / step / size
+    allowed = TOLERANCE + 100 * EPS * max(total, 1) / step / size
     worst, kink, n_kinks = int(np.argmax(all_errors)), None, 0
     for number in np.argsort(-all_errors)[: int((all_errors > allowed).sum())]:
         passed = differences.kink(int(places[number]), step)

@@ -11,10 +11,10 @@ from bpkernel import validation
 from bpkernel.derivatives import TOGETHER, Gradient
 from bpkernel.differentiator import Differentiator
 from bpkernel.kernels import operands
-from bpkernel.structure import Structure as NetStructure
+from bpkernel.structure import Structure
 
 
-class Differentiable(NetStructure):
+class Differentiable(Structure):
     """Base of `MLP`: derivatives of the error E = Σ_n s_n E^n and of the outputs, at the present weights.
 
     Vectors of parameters have the order of `parameters`.  What belongs to absent weights is 0.
@@ -114,25 +114,19 @@ class Differentiable(NetStructure):
     def _differentiator(self, *, second: bool = False) -> Iterator[Differentiator]:
         """The net's differentiator, or a new one while another caller uses that."""
         kept = self._network.for_derivatives
-        try:
-            d = kept.pop(second)
-        except KeyError:
-            d = Differentiator(self._network, second=second)
+        d = kept.pop(second, None) or Differentiator(self._network, second=second)
         yield d
         d.forget_large()
         kept[second] = d  # not after an exception, which may have left anything in its memory
 
     def _summed(self, samples: operands.Samples) -> np.ndarray:
         """Σ_n s_n ∂E^n/∂w, a buffer of weights."""
-        batch_size, kept = min(len(samples.T), TOGETHER), self._network.for_gradients
-        try:
-            key, gradient = kept.pop()
-        except IndexError:
-            key = 0
-        if key != batch_size:
+        batch_size, kept = min(len(samples.T), TOGETHER), self._network.for_derivatives
+        made_for, gradient = kept.pop("gradient", (0, None))
+        if made_for != batch_size:
             gradient = Gradient(self._network, batch_size)
-        flat = gradient(samples)[1].copy()
-        kept[:] = [(batch_size, gradient)]  # not after an exception
+        flat: np.ndarray = gradient(samples)[1].copy()
+        kept["gradient"] = batch_size, gradient  # not after an exception
         return flat
 
     def _weighted(self, X: Any, T: Any, sample_weight: Any) -> operands.Samples:

@@ -18,7 +18,7 @@ from bpkernel.runtime.pace import Pace
 from bpkernel.runtime.threads import launch
 
 KEPT = 1 << 22  # most bytes of Gauss-Newton matrices that are kept for the next call
-Structure = Literal["full", "layer", "diagonal"]
+BlockStructure = Literal["full", "layer", "diagonal"]
 
 PART = differentials.CHUNKS * differentials.CHUNK  # samples of a call that adds up; fixed, as it decides the order of the sums
 
@@ -53,8 +53,7 @@ class Differentiator:
         present = self.layout.vector(network.present) if network.present.size else network.present
         self._d = differentials.differentials(self.layout, network.loss, present, second=second)
         self._pieces = partition.weight_groups(self.layout, 1, chunked=False)[1]
-        self._all = present.size == 0
-        self._present = np.arange(self.layout.n_parameters) if self._all else np.flatnonzero(present)
+        self._all, self._present = present.size == 0, network.present_places()
         self._positions = self.layout.positions()[self._present]
         self._compiled: set[str] = set()  # the tiles that are
         self._memory: dict[str, tuple[Any, Any]] = {}
@@ -231,7 +230,7 @@ class Differentiator:
 
     # ----------------------------------------------------------------------------------------- Gauss-Newton matrices
 
-    def gauss_newton(self, samples: operands.Samples, structure: Structure = "full") -> list[np.ndarray]:
+    def gauss_newton(self, samples: operands.Samples, structure: BlockStructure = "full") -> list[np.ndarray]:
         """Σ_n s_n J_nᵀ H_n J_n, of which the part from the diagonal on is computed, and the gradient of Σ_n s_n E^n.
 
         "layer": a block for each layer, whose rows are the biases of the layer, then the weights that lead to it.  "diagonal":
@@ -275,7 +274,7 @@ class Differentiator:
         biases = differentials.places(self.layout, by_layer=True)[1]
         return [*biases[1:].tolist(), self.layout.n_parameters]
 
-    def _products(self, structure: Structure, plan: Plan) -> tuple[Any, np.ndarray, list[np.ndarray]]:
+    def _products(self, structure: BlockStructure, plan: Plan) -> tuple[Any, np.ndarray, list[np.ndarray]]:
         """Scratch memory for Gauss-Newton matrices, the buffer of all blocks, and their views."""
         n_outputs, n, dtype = self.layout.sizes[-1], self.layout.n_parameters, self.layout.dtype
         row = row_length(n + 1, dtype)

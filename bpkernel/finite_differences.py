@@ -66,15 +66,14 @@ class Differences:
             self._network.params[:] = self._params
         return (errors[0] - errors[1]) / (2 * h)
 
-    def chosen_step(self, v: np.ndarray) -> float:
-        """The step whose difference is closest to those of the next larger and the next smaller step.
+    def over_steps(self, v: np.ndarray) -> tuple[np.ndarray, int]:
+        """The differences along v for all STEPS, and which one is closest to those of the next larger and smaller step.
 
-        For larger ones truncation changes the difference, for smaller ones rounding.
+        For larger steps truncation changes the difference, for smaller ones rounding.
         """
         found = np.array([self.along(v, h) for h in STEPS])
         changes = np.abs(np.diff(found))
-        largest = np.maximum(changes[1:], changes[:-1])
-        return float(STEPS[1 + int(np.argmin(largest))])
+        return found, 1 + int(np.argmin(np.maximum(changes[1:], changes[:-1])))
 
     def of_parameter(self, place: int, h: float) -> float:
         """The central difference for one parameter, with a step relative to its size."""

@@ -43,10 +43,9 @@ class FullBatchObjective:
         layout, own = self._network.layout, self._own
         if self._network.present.size:
             own.keep_only(layout.weights(self._network.present))
-        n = own.layout.n_parameters
-        self._present = np.flatnonzero(own.layout.vector(own.present)) if own.present.size else np.arange(n)
+        self._present = own.present_places()
         self._places, self._own_places = layout.positions()[self._present], own.layout.positions()[self._present]
-        self._decay = np.where(self._present < n - sum(layout.sizes[1:]), self._alpha, 0.0)
+        self._decay = np.where(self._present < layout.n_parameters - sum(layout.sizes[1:]), self._alpha, 0.0)
         n = len(self._e)
         self._inference, self._gradient = Inference(own, n, n // WORTH_A_THREAD), Gradient(own, min(n, TOGETHER))
         self._differentiator = Differentiator(own, second=True) if self._quadratic else None

@@ -234,7 +234,8 @@ def central_differences(case: Case, seed: int = 0) -> Finding:
     v = np.random.default_rng(seed).standard_normal(len(gradient))
     v /= np.linalg.norm(v)
     differences = Differences(net._network.in_float64(), operands.samples(X, T, np.ones(len(X))))
-    slope = differences.along(v, differences.chosen_step(v))
+    slopes, chosen = differences.over_steps(v)
+    slope = float(slopes[chosen])
     size = max(float(np.linalg.norm(gradient)), 1e-3)
     eps = np.finfo(float).eps
     return Finding("central differences", case, abs(slope - float(gradient @ v)) / size / eps, DIFFERENCES / eps)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bpkernel import plots, validation
-from bpkernel.differentiator import Differentiator, Structure, mirror
+from bpkernel.differentiator import BlockStructure, Differentiator, mirror
 from bpkernel.kernels import operands
 from bpkernel.network import Network
 
@@ -224,7 +224,7 @@ class LaplacePosterior:
         )
 
 
-def gauss_newton_blocks(network: Network, samples: operands.Samples, structure: Structure) -> list[Block]:
+def gauss_newton_blocks(network: Network, samples: operands.Samples, structure: BlockStructure) -> list[Block]:
     """The Gauss-Newton matrix of a net of float64, in blocks."""
     differentiator = Differentiator(network, second=True)
     found, layout = differentiator.gauss_newton(samples, structure), network.layout
@@ -239,7 +239,7 @@ def gauss_newton_blocks(network: Network, samples: operands.Samples, structure: 
     return [_present(network, places, curvature) for places, curvature in parts]
 
 
-def hessian_blocks(network: Network, samples: operands.Samples, structure: Structure) -> list[Block]:
+def hessian_blocks(network: Network, samples: operands.Samples, structure: BlockStructure) -> list[Block]:
     """The Hessian of a net of float64, in blocks."""
     differentiator, everything = Differentiator(network, second=True), np.arange(network.layout.n_parameters)
     if structure == "diagonal":

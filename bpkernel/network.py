@@ -51,8 +51,9 @@ class Network:
         self._compiled: operands.Net | None = None
         self.spare = SpareMemory()
         self._for_one_row: list[Inference] = []  # scratch memory that no caller uses at the moment
-        self.for_gradients: list[tuple[int, Any]] = []  # a Gradient that no caller uses, with its batch size
-        self.for_derivatives: dict[bool, Any] = {}  # a Differentiator that no caller uses; True for second derivatives
+        # What no caller uses: under True a Differentiator for second derivatives, under False one for first derivatives, and
+        # under "gradient" a pair of a batch size and a Gradient.
+        self.for_derivatives: dict[bool | str, Any] = {}
         self._for_training: list[tuple[Any, operands.Work]] = []  # likewise, with what it is for
 
     @property
@@ -83,11 +84,16 @@ class Network:
         """Make compiled calls from now on use this array, and lists of the weights that are present in it."""
         self.present = present
         self._for_one_row.clear()
-        self.for_gradients.clear()
         self.for_derivatives.clear()
         if self._compiled is not None:
             edges, lists = lists_of(self.layout, self.present)
             self._compiled = self._compiled._replace(edges=edges, lists=lists, present=self.present)
+
+    def present_places(self) -> np.ndarray:
+        """The places of the parameters that are present in a vector of all of them, as of `Layout.vector`."""
+        if self.present.size == 0:
+            return np.arange(self.layout.n_parameters)
+        return np.flatnonzero(self.layout.vector(self.present))
 
     def in_float64(self) -> "Network":
         """A net of the same layers and functions in float64, with the same weights; the two share nothing."""

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from bpkernel import validation
 from bpkernel.differentiable import Differentiable
-from bpkernel.differentiator import Structure, mirror
+from bpkernel.differentiator import BlockStructure, mirror
 from bpkernel.extras import need
 from bpkernel.functions.custom import Activation, need_curvature
 from bpkernel.functions.settings import between
@@ -124,7 +124,7 @@ class SecondOrder(Differentiable):
         sample_weight: ArrayLike | None = None,
         *,
         curvature: Literal["gauss_newton", "hessian"] = "gauss_newton",
-        structure: Structure = "full",
+        structure: BlockStructure = "full",
         prior_precision: float | None = None,
         noise_precision: float | None = None,
     ) -> LaplacePosterior:

@@ -5,14 +5,10 @@ In float64 every derivative that a net computes is compared with that of the sam
 MOST are left out, and others take their place.  The test suite compares a few nets where JAX is installed.
 """
 
-import argparse
-import sys
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from compare_jax import ACTIVATIONS, LOSSES
+from compare_jax import ACTIVATIONS, LOSSES, run
 from random_graphs import random_graph
 
 from bpkernel.functions.losses import BY_NAME
@@ -119,27 +115,7 @@ def compare(seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--graphs", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0, help="seed of the first one")
-    arguments = parser.parse_args()
-    start, worst, wrong, n, seed = time.time(), {}, 0, 0, arguments.first
-    while n < arguments.graphs:
-        compared = compare(seed)
-        seed += 1
-        if compared is None:
-            continue
-        graph, found = compared
-        n += 1
-        for name, value in found.items():
-            worst[name] = max(worst.get(name, 0.0), value)
-            if not value <= BOUND:
-                wrong += 1
-                print(f"seed {seed - 1}: {name} {value:.2g}, {graph.sizes} {graph.g} {graph.loss}", flush=True)
-        if n % 25 == 0:
-            print(f"{n}: {time.time() - start:.0f} s, worst {max(worst.values()):.2g}", flush=True)
-    print(f"{n} nets, {wrong} comparisons out of bounds, worst: { {name: f'{value:.2g}' for name, value in worst.items()} }")
-    sys.exit(wrong > 0)
+    run(compare, lambda name: BOUND, 200, __doc__)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,14 @@ class SquaredError(CanonicalLoss):
             d[k] = r[k]
 
 
+def _curvature_of_log(y: Any, t: Any, r: Any, d: Any) -> None:
+    """The `sample_curvature` of -Σ_k t_k log y_k, with or without terms linear in y."""
+    tiny = np.finfo(y.dtype).tiny
+    for k in range(y.size):
+        y_k = at_least(tiny, y[k])
+        d[k] = t[k] / y_k / y_k * r[k]
+
+
 class CrossEntropy(CanonicalLoss):
     name = "cross_entropy"
     targets = "distribution"
@@ -108,12 +116,7 @@ class CrossEntropy(CanonicalLoss):
         for k in range(y.size):
             d[k] = -t[k] / at_least(tiny, y[k])
 
-    @staticmethod
-    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
-        tiny = np.finfo(y.dtype).tiny
-        for k in range(y.size):
-            y_k = at_least(tiny, y[k])
-            d[k] = t[k] / y_k / y_k * r[k]
+    sample_curvature = staticmethod(_curvature_of_log)
 
 
 class BinaryCrossEntropy(CanonicalLoss):
@@ -187,12 +190,7 @@ class Poisson(CanonicalLoss):
         for k in range(y.size):
             d[k] = one - t[k] / at_least(tiny, y[k])
 
-    @staticmethod
-    def sample_curvature(y: Any, t: Any, r: Any, d: Any) -> None:
-        tiny = np.finfo(y.dtype).tiny
-        for k in range(y.size):
-            y_k = at_least(tiny, y[k])
-            d[k] = t[k] / y_k / y_k * r[k]
+    sample_curvature = staticmethod(_curvature_of_log)
 
 
 TARGETS = {  # what targets may be: the least, the largest, and what messages say of them

@@ -11,18 +11,21 @@ import numpy as np
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import LINE_VECTORS, ROWS
 from bpkernel.codegen.tiles import add_outer_t, per_line, store, zeros
-from bpkernel.codegen.views import flat, row_of, rows_from
+from bpkernel.codegen.views import line, row_of, rows_from
 from bpkernel.functions.activations import pointer_to_second, pointer_to_vjp
 from bpkernel.functions.losses import pointer_to_curvature, pointer_to_slope
 from bpkernel.kernels.layout import Layout, unit_rows, whole_lines
 from bpkernel.kernels.operands import units
 from bpkernel.kernels.packing import pack_group
+from bpkernel.kernels.passes import forward_pass
 from bpkernel.runtime import task_queue
 from bpkernel.runtime.memory import aligned_zeros
+from bpkernel.runtime.task_queue import claim, finish
 
 CACHE = 1 << 18  # bytes of the units of the samples that a thread computes at once
 MOST = 96  # samples at once: more do not make the tiles faster
 CHUNKS, CHUNK = 16, 256  # most chunks of the samples of a call, whose sums are added up in their order, and samples in each
+SUMMED = 4096  # numbers of all chunks that a thread adds up at once
 CHUNK_BYTES = 1 << 26  # of the sums of all chunks, above which there are four
 
 
@@ -158,5 +161,29 @@ def units_of(node: Any, buffer: Any, n_rows: int, n: int) -> Any:
 
 @kernel(view=True)
 def whole_rows(node: Any, buffer: Any, n_rows: int, first: int, n: int) -> Any:
-    """All numbers of n rows of a node's units, from row `first` on, in a flat buffer of n_rows rows."""
-    return flat(rows_from(unit_rows(node, buffer, n_rows), first, n, 0))
+    """View (n, row) of whole rows of a node's units, from row `first` on, in a flat buffer of n_rows rows."""
+    return rows_from(unit_rows(node, buffer, n_rows), first, n, 0)
+
+
+@kernel
+def forward_pass_of(net: Any, samples: Any, plan: Any, rows: Any, first: int) -> None:
+    """The forward pass of some samples, in the given rows (n,), whose units are those from row `first` of the plan on."""
+    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
+    forward_pass(net, X, X_other, samples.sparse, rows, plan.units, plan.packed, first)
+
+
+@kernel
+def add_chunks_on_thread(queue: Any, thread: int, stage: int, chunks: Any, first: int, total: Any) -> None:
+    """What one thread does of a stage that adds chunks (n_chunks, n) from `first` on, in their order, to total (n,)."""
+    n_tasks = (total.size + SUMMED - 1) // SUMMED
+    while True:
+        task = claim(queue, thread, stage, n_tasks)
+        if task < 0:
+            break
+        start = task * SUMMED
+        own = line(total, start, min(start + SUMMED, total.size))
+        for number in range(first, chunks.shape[0]):
+            chunk = row_of(chunks, number, start, own.size)
+            for i in range(own.size):
+                own[i] += chunk[i]
+        finish(queue)

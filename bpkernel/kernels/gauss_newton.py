@@ -14,13 +14,11 @@ from bpkernel.codegen.processor import LINE, ROWS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, line, row_of, rows_from
 from bpkernel.functions.losses import curvature, slope
-from bpkernel.kernels.differentials import units_of, write_gradient
+from bpkernel.kernels.differentials import add_chunks_on_thread, forward_pass_of, units_of, write_gradient
 from bpkernel.kernels.jacobians import back_propagate_all, output_slopes
 from bpkernel.kernels.layout import unit_rows
 from bpkernel.kernels.partition import block_start
-from bpkernel.kernels.passes import forward_pass
 from bpkernel.kernels.sums import gradient
-from bpkernel.kernels.update import add_chunks
 from bpkernel.runtime.memory import row_length
 from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of, wait
 
@@ -28,7 +26,6 @@ ROWS_BYTES = 1 << 24  # of the rows of J, and of H J, whose products are added u
 ROWS_AT_ONCE = 1 << 11  # most of these rows
 FEW = 256  # most parameters for which matrices of chunks are added up: two fit the second-level cache
 CHUNKS, MOST_IN_CHUNKS = 8, 1 << 16  # most chunks, and most rows of J of all of them: what takes longer must be interruptible
-SUMMED = 2048  # numbers of all chunks that a thread adds up at once
 SHARE = 256  # numbers of a diagonal that a thread adds up at once
 TILES = 8  # of rows of the matrix in a group, at most
 
@@ -160,10 +157,9 @@ def products_of_block(
     """Rows of J and H J for n samples from `start` on, with the thread's part of the units; rows `to` on are overwritten."""
     units, n_outputs = plan.units, net.nodes[net.nodes.size - 1].n_units
     size = units.n_samples // n_threads_of(plan.queue)
-    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     first, row, n_rows = thread * size, thread * size * n_outputs, units.n_samples * n_outputs
     rows = line(plan.order, start, start + n)
-    forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
+    forward_pass_of(net, samples, plan, rows, first)
     h = rows_from(products.curvatures, first, n, 0)
     curvatures_of_block(net, d, samples, units, first, rows, deltas, n_rows, row, h)
     output_slopes(net, 0 if d.canonical else d.vjp, units, first, n, deltas, n_rows, row)
@@ -233,14 +229,7 @@ def chunks_on_thread(net: Any, d: Any, samples: Any, plan: Any, deltas: Any, pro
             start += n
         finish(queue)
     wait(queue, n_chunks)
-    n_shares = (matrices.shape[1] + SUMMED - 1) // SUMMED
-    while True:
-        task = claim(queue, thread, 2, n_shares)
-        if task < 0:
-            break
-        n = min(SUMMED, matrices.shape[1] - task * SUMMED)
-        add_chunks(rows_from(matrices, 0, n_chunks, 0), task * SUMMED, row_of(matrices, 0, task * SUMMED, n))
-        finish(queue)
+    add_chunks_on_thread(queue, thread, 2, matrices, 1, row_of(matrices, 0, 0, matrices.shape[1]))
 
 
 _bind_gauss_newton, _bind_chunks = bound(gauss_newton_on_thread), bound(chunks_on_thread)

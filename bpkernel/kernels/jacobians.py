@@ -9,12 +9,12 @@ from typing import Any
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.parallel import bound, run
 from bpkernel.codegen.tiles import per_line
-from bpkernel.codegen.views import flat, line, row_of, rows_from
-from bpkernel.functions.activations import vjp
-from bpkernel.kernels.differentials import whole_rows, write_gradient
+from bpkernel.codegen.views import line, row_of, rows_from
+from bpkernel.kernels.differentials import forward_pass_of, whole_rows, write_gradient
 from bpkernel.kernels.layout import unit_rows
 from bpkernel.kernels.partition import block_start
-from bpkernel.kernels.passes import forward_pass, sums_from
+from bpkernel.kernels.passes import sums_from
+from bpkernel.kernels.sums import hidden_deltas
 from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of
 
 INPUTS, PARAMETERS = range(2)  # by what outputs are differentiated: (n_samples, n_outputs * n_inputs or n_parameters)
@@ -30,13 +30,13 @@ def output_slopes(net: Any, pointer: int, units: Any, first: int, n: int, deltas
     a = whole_rows(node, units.a, units.n_samples, first, n)
     y = whole_rows(node, units.z, units.n_samples, first, n)
     for k in range(node.n_units):
-        seeds = rows_from(unit_rows(node, deltas, n_rows), row + k * n, n, 0)
+        seeds = whole_rows(node, deltas, n_rows, row + k * n, n)
         for m in range(n):
             for j in range(node.row):
                 seeds[m, j] = 0
             seeds[m, per + k] = 1
         if pointer != 0:
-            vjp(pointer, (a, y, flat(seeds), node.row, per, node.n_units), units.fault)
+            hidden_deltas(pointer, a, y, node.n_units, seeds, units.fault)
 
 
 @kernel
@@ -45,7 +45,7 @@ def back_propagate_all(net: Any, units: Any, first: int, n: int, packed: Any, de
 
     z and a of the samples are in rows `first` on of the units.
     """
-    n_outputs, per = net.nodes[net.nodes.size - 1].n_units, per_line(deltas)
+    n_outputs = net.nodes[net.nodes.size - 1].n_units
     for number in range(net.nodes.size - 2, 0, -1):
         node = net.nodes[number]
         sums_from(net, (deltas, deltas), n_rows, packed, number, row, n * n_outputs, 0)
@@ -53,7 +53,7 @@ def back_propagate_all(net: Any, units: Any, first: int, n: int, packed: Any, de
         z = whole_rows(node, units.z, units.n_samples, first, n)
         for k in range(n_outputs):
             delta = whole_rows(node, deltas, n_rows, row + k * n, n)
-            vjp(node.vjp, (a, z, delta, node.row, per, node.n_units), units.fault)
+            hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
 
 
 def jacobians_on_thread(
@@ -62,7 +62,6 @@ def jacobians_on_thread(
     """What one thread does of `jacobians`."""
     units, queue, n_all = plan.units, plan.queue, plan.order.size
     size, n_outputs = units.n_samples // n_threads_of(queue), net.nodes[net.nodes.size - 1].n_units
-    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     first, row, n_rows, per = thread * size, thread * size * n_outputs, units.n_samples * n_outputs, per_line(deltas)
     each = out.shape[1] // n_outputs
     while True:
@@ -71,7 +70,7 @@ def jacobians_on_thread(
             break
         start, stop = block_start(task, n_all, n_tasks), block_start(task + 1, n_all, n_tasks)
         n = stop - start
-        forward_pass(net, X, X_other, samples.sparse, line(plan.order, start, stop), units, plan.packed, first)
+        forward_pass_of(net, samples, plan, line(plan.order, start, stop), first)
         output_slopes(net, d.vjp, units, first, n, deltas, n_rows, row)
         back_propagate_all(net, units, first, n, plan.packed, deltas, n_rows, row)
         if kind == INPUTS:

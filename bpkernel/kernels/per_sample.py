@@ -6,10 +6,10 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.parallel import bound, run
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import line, row_of, rows_from
-from bpkernel.kernels.differentials import units_of, write_gradient
+from bpkernel.kernels.differentials import forward_pass_of, units_of, write_gradient
 from bpkernel.kernels.layout import unit_rows, weight_rows
 from bpkernel.kernels.partition import block_start
-from bpkernel.kernels.passes import backward_pass, copy, forward_pass, sums_from
+from bpkernel.kernels.passes import backward_pass, copy, sums_from
 from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of
 
 GRADIENTS, NORMS, SPREAD, INPUTS = range(4)  # what is computed, and the shape of the result
@@ -66,7 +66,6 @@ def per_sample_on_thread(
     """What one thread does of `per_sample`."""
     units, queue, n = plan.units, plan.queue, plan.order.size
     size = units.n_samples // n_threads_of(queue)
-    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     T = rows_from(samples.T, 0, samples.T.shape[0], 0)
     first, per = thread * size, per_line(units.z)  # its rows of the units
     while True:
@@ -77,7 +76,7 @@ def per_sample_on_thread(
         while start < end:
             stop = min(start + size, end)
             rows = line(plan.order, start, stop)
-            forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
+            forward_pass_of(net, samples, plan, rows, first)
             backward_pass(net, T, rows, units, line(samples.s, start, stop), plan.packed, first)
             if kind == INPUTS:
                 sums_from(net, (units.delta, units.delta), units.n_samples, plan.packed, 0, first, rows.size, 0)

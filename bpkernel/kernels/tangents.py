@@ -20,18 +20,17 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.parallel import bound, run
 from bpkernel.codegen.processor import ROWS
 from bpkernel.codegen.tiles import per_line
-from bpkernel.codegen.views import block, line, row_of, rows_from
-from bpkernel.functions.activations import second, vjp
+from bpkernel.codegen.views import block, flat, line, row_of, rows_from
+from bpkernel.functions.activations import second
 from bpkernel.functions.losses import curvature, slope
-from bpkernel.kernels.differentials import units_of, whole_rows
+from bpkernel.kernels.differentials import add_chunks_on_thread, forward_pass_of, units_of, whole_rows
 from bpkernel.kernels.layout import unit_rows, whole_lines
 from bpkernel.kernels.partition import block_start
-from bpkernel.kernels.passes import copy_rows, forward_pass, sums_from, sums_into
-from bpkernel.kernels.sums import gradient
+from bpkernel.kernels.passes import copy_rows, sums_from, sums_into
+from bpkernel.kernels.sums import gradient, hidden_deltas
 from bpkernel.runtime.task_queue import begin, claim, finish, n_threads_of, wait
 
 HESSIAN, GAUSS_NEWTON = range(2)
-SHARE = 4096  # numbers of the result that a thread adds up at once
 
 
 class Tangents(NamedTuple):
@@ -52,17 +51,24 @@ def forward_tangents(
         node, of = net.nodes[target], units.n_samples
         sums_into(direction, sparse, rows, (units.z, r.a), of, packed_v, target, first, 0)
         sums_into(net, sparse, rows, (r.z, r.a), of, plan.packed, target, first, 1)
-        r_a, r_z = rows_from(unit_rows(node, r.a, of), first, n, 0), rows_from(unit_rows(node, r.z, of), first, n, 0)
-        copy_rows(r_a, r_z)
+        r_z = whole_rows(node, r.z, of, first, n)
+        copy_rows(whole_rows(node, r.a, of, first, n), r_z)
         a, z = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
         pointer = node.vjp if target < net.nodes.size - 1 else d.vjp
-        vjp(pointer, (a, z, whole_rows(node, r.z, of, first, n), node.row, per_line(units.z), node.n_units), units.fault)
+        hidden_deltas(pointer, a, z, node.n_units, r_z, units.fault)
+
+
+@kernel
+def add_second(pointer: int, node: Any, rows: Any, fault: Any) -> None:
+    """s_j ← s_j + g''(a_j) r_j d_j of the units of a node; rows: a, z, r, d and s, whole rows (n, row) each."""
+    a, z, r, d, s = rows
+    second(pointer, (flat(a), flat(z), flat(r), flat(d), flat(s), node.row, per_line(z), node.n_units), fault)
 
 
 @kernel
 def output_tangents(kind: int, net: Any, d: Any, samples: Any, rows: Any, units: Any, r: Any, first: int) -> None:
     """δ and R{δ} of the outputs, times the weight of the sample; R{δ} alone for a Gauss-Newton product."""
-    node, per, n, of = net.nodes[net.nodes.size - 1], per_line(units.z), rows.size, units.n_samples
+    node, n, of = net.nodes[net.nodes.size - 1], rows.size, units.n_samples
     for m in range(n):
         t, y = row_of(samples.T, rows[m], 0, samples.T.shape[1]), units_of(node, units.z, of, first + m)
         r_y, r_delta = units_of(node, r.z, of, first + m), units_of(node, r.delta, of, first + m)
@@ -76,11 +82,11 @@ def output_tangents(kind: int, net: Any, d: Any, samples: Any, rows: Any, units:
     if not d.canonical:
         a, y_all = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
         delta_all, r_all = whole_rows(node, units.delta, of, first, n), whole_rows(node, r.delta, of, first, n)
-        vjp(d.vjp, (a, y_all, r_all, node.row, per, node.n_units), units.fault)
+        hidden_deltas(d.vjp, a, y_all, node.n_units, r_all, units.fault)
         if kind == HESSIAN and d.seconds[net.nodes.size - 1] != 0:
-            own = a, y_all, whole_rows(node, r.a, of, first, n), delta_all, r_all, node.row, per, node.n_units
-            second(d.seconds[net.nodes.size - 1], own, units.fault)
-        vjp(d.vjp, (a, y_all, delta_all, node.row, per, node.n_units), units.fault)
+            r_a = whole_rows(node, r.a, of, first, n)
+            add_second(d.seconds[net.nodes.size - 1], node, (a, y_all, r_a, delta_all, r_all), units.fault)
+        hidden_deltas(d.vjp, a, y_all, node.n_units, delta_all, units.fault)
     for m in range(n):
         s_n, delta = samples.s[rows[m]], units_of(node, units.delta, of, first + m)
         r_delta, zero = units_of(node, r.delta, of, first + m), s_n * 0
@@ -94,8 +100,7 @@ def backward_tangents(
     kind: int, net: Any, direction: Any, d: Any, plan: Any, packed_v: Any, r: Any, first: int, n: int
 ) -> None:
     """δ and R{δ} of the hidden nodes; R{δ} alone for a Gauss-Newton product."""
-    units, per = plan.units, per_line(plan.units.z)
-    of = units.n_samples
+    units, of = plan.units, plan.units.n_samples
     for number in range(net.nodes.size - 2, 0, -1):
         node = net.nodes[number]
         a, z = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
@@ -103,14 +108,14 @@ def backward_tangents(
         sums_from(net, (r.delta, r.delta), of, plan.packed, number, first, n, 0)
         if kind == HESSIAN:
             sums_from(direction, (units.delta, r.delta), of, packed_v, number, first, n, 1)
-        vjp(node.vjp, (a, z, r_delta, node.row, per, node.n_units), units.fault)
+        hidden_deltas(node.vjp, a, z, node.n_units, r_delta, units.fault)
         if kind == HESSIAN:
             sums_from(net, (units.delta, units.delta), of, plan.packed, number, first, n, 0)
             delta = whole_rows(node, units.delta, of, first, n)
             if d.seconds[number] != 0:
-                own = a, z, whole_rows(node, r.a, of, first, n), delta, r_delta, node.row, per, node.n_units
-                second(d.seconds[number], own, units.fault)
-            vjp(node.vjp, (a, z, delta, node.row, per, node.n_units), units.fault)
+                r_a = whole_rows(node, r.a, of, first, n)
+                add_second(d.seconds[number], node, (a, z, r_a, delta, r_delta), units.fault)
+            hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
 
 
 @kernel
@@ -150,7 +155,6 @@ def products_on_thread(
     """What one thread does of `products`: chunks of samples, each in blocks; then it adds the chunks up."""
     units, queue, n_all, n_tasks = plan.units, plan.queue, plan.order.size, chunks.shape[0]
     size = units.n_samples // n_threads_of(queue)
-    X, X_other = rows_from(samples.X, 0, samples.X.shape[0], 0), rows_from(samples.X_other, 0, samples.X_other.shape[0], 0)
     first = thread * size
     while True:
         task = claim(queue, thread, 1, n_tasks)
@@ -161,7 +165,7 @@ def products_on_thread(
         while start < end:
             stop = start + ((end - start) // n_blocks + ROWS - 1) // ROWS * ROWS if n_blocks > 1 else end
             rows = line(plan.order, start, stop)
-            forward_pass(net, X, X_other, samples.sparse, rows, units, plan.packed, first)
+            forward_pass_of(net, samples, plan, rows, first)
             forward_tangents(net, direction, d, samples.sparse, rows, plan, packed_v, r, first)
             output_tangents(kind, net, d, samples, rows, units, r, first)
             backward_tangents(kind, net, direction, d, plan, packed_v, r, first, rows.size)
@@ -169,18 +173,7 @@ def products_on_thread(
             start, add, n_blocks = stop, 1, n_blocks - 1
         finish(queue)
     wait(queue, n_tasks)
-    n_shares = (out.size + SHARE - 1) // SHARE
-    while True:
-        task = claim(queue, thread, 2, n_shares)
-        if task < 0:
-            break
-        start = task * SHARE
-        own = line(out, start, min(start + SHARE, out.size))
-        for number in range(n_tasks):
-            chunk = row_of(chunks, number, start, own.size)
-            for i in range(own.size):
-                own[i] += chunk[i]
-        finish(queue)
+    add_chunks_on_thread(queue, thread, 2, chunks, 0, out)
 
 
 _bind = bound(products_on_thread)

@@ -117,23 +117,12 @@ class Objective:
         self._gradient = Gradient(self._network, min(len(samples.s), TOGETHER))
 
     def __call__(self, packed: np.ndarray) -> tuple[np.float64, np.ndarray]:
-        start = 0
-        for view in (*self._network.weights, *self._network.biases):
-            view[...] = packed[start : start + view.size].reshape(view.shape)
-            start += view.size
+        layout, params = self._network.layout, self._network.params
+        layout.assign(params, packed)
         error, flat = self._gradient(self._samples)
-        layout = self._network.layout
-        gradient = np.empty(packed.size)
-        start = 0
-        for dw, w in zip(layout.weights(flat), self._network.weights, strict=True):
-            part = gradient[start : start + w.size].reshape(w.shape)
-            np.multiply(w, self._alpha, out=part)
-            part += dw
-            start += w.size
-        n_weights = start
-        for db in layout.biases(flat):
-            gradient[start : start + db.size] = db
-            start += db.size
+        n_weights = packed.size - sum(layout.sizes[1:])
+        gradient = layout.vector(flat).astype(np.float64)
+        gradient[:n_weights] += layout.vector(params)[:n_weights] * layout.dtype.type(self._alpha)
         gradient /= self._weight
         penalty = 0.5 * self._alpha * float(np.square(packed[:n_weights]).sum())
         return (np.float64(error) / self._n_divided + penalty) / self._weight, gradient

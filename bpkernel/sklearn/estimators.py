@@ -163,9 +163,7 @@ class MLPRegressor(Estimator, OriginalRegressor):
         super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
         self.__dict__.pop("posterior_", None)
         if self.error_bars and not incremental:
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-            X = X.toarray() if hasattr(X, "toarray") else X
-            self.posterior_ = self.to_mlp().laplace(X, np.asarray(y), sample_weight)
+            self.posterior_ = self.to_mlp().laplace(self._dense(X), np.asarray(y), sample_weight)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
@@ -193,9 +191,13 @@ class MLPRegressor(Estimator, OriginalRegressor):
             return y
         if "posterior_" not in self.__dict__:
             raise ValueError("predict(..., return_std=True) needs MLPRegressor(error_bars=True), and fit")
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        _, std = self.posterior_.predict(X.toarray() if hasattr(X, "toarray") else X, return_std=True)
+        _, std = self.posterior_.predict(self._dense(X), return_std=True)
         return y, std.reshape(y.shape)
+
+    def _dense(self, X: Any) -> np.ndarray:
+        """Inputs as scikit-learn checks them, dense."""
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return X.toarray() if hasattr(X, "toarray") else X
 
     def _targets_of_mlp(self, y: Any) -> Any:
         """The targets of `to_mlp()`."""
