@@ -3,9 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from bpkernel import reference
+from bpkernel import callbacks, reference, schedules
 from bpkernel.check_gradients import GradientCheck, check_gradients
 from bpkernel.derivatives import Backprop
+from bpkernel.ensembles import Ensemble, train_many
 from bpkernel.extras import need
 from bpkernel.full_batch import LBFGS, LevenbergMarquardt
 from bpkernel.functions.custom import Activation, Loss
@@ -13,7 +14,7 @@ from bpkernel.functions.elementwise import ELU, LeakyReLU
 from bpkernel.functions.elementwise_losses import Huber, Tweedie
 from bpkernel.functions.focal_losses import BinaryFocal, Focal
 from bpkernel.functions.joint_losses import Quantile
-from bpkernel.functions.optimizers import SGD, Adam
+from bpkernel.functions.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from bpkernel.history import History
 from bpkernel.laplace import LaplacePosterior
 from bpkernel.layer_statistics import LayerStatistics
@@ -30,9 +31,12 @@ __all__ = [
     "MLP",
     "SGD",
     "Activation",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Backprop",
     "BinaryFocal",
+    "Ensemble",
     "Focal",
     "GradientCheck",
     "History",
@@ -41,15 +45,21 @@ __all__ = [
     "LayerStatistics",
     "LeakyReLU",
     "LevenbergMarquardt",
+    "Lion",
     "Loss",
     "MLPClassifier",
     "MLPRegressor",
+    "NAdam",
     "Quantile",
+    "RMSprop",
     "Tweedie",
     "__version__",
+    "callbacks",
     "check_gradients",
     "reference",
+    "schedules",
     "sklearn",
+    "train_many",
 ]
 
 

@@ -39,6 +39,10 @@ class Architecture:
     dtype : numpy.dtype
     pairs : tuple of (int, int)
         (source, target) of every connection, by target, then source.
+    dropout : tuple of float
+        The share of the units of every hidden layer that are set to 0 in training.
+    input_dropout, input_noise : float
+        That of the inputs, and the standard deviation of what is added to these in training.
     """
 
     sizes: tuple[int, ...]
@@ -47,9 +51,23 @@ class Architecture:
     loss: Any
     dtype: np.dtype
     pairs: Pairs
+    dropout: tuple[float, ...]
+    input_dropout: float
+    input_noise: float
 
     @classmethod
-    def of(cls, sizes: Any, hidden: Any, output: Any, loss: Any, dtype: Any, pairs: Any) -> "Architecture":
+    def of(
+        cls,
+        sizes: Any,
+        hidden: Any,
+        output: Any,
+        loss: Any,
+        dtype: Any,
+        pairs: Any,
+        dropout: Any = 0.0,
+        input_dropout: Any = 0.0,
+        input_noise: Any = 0.0,
+    ) -> "Architecture":
         """The architecture of the arguments of `MLP`; raises ValueError or TypeError if one is wrong."""
         sizes = layer_sizes(sizes)
         hidden, output = hidden_activations(hidden, sizes), activation("output_activation", output, ACTIVATIONS)
@@ -62,7 +80,10 @@ class Architecture:
             raise ValueError(
                 f"layer_sizes {sizes} give more than {MOST_WEIGHTS:.0e} weights, which do not fit in memory: use smaller layers"
             )
-        return cls(sizes, hidden, output, loss, dtype, pairs)
+        rates = validation.rates_of_dropout("dropout", dropout, len(hidden))
+        (input_rate,) = validation.rates_of_dropout("input_dropout", [input_dropout], 1)
+        noise = validation.not_negative("input_noise", input_noise, dtype)
+        return cls(sizes, hidden, output, loss, dtype, pairs, rates, input_rate, noise)
 
     @property
     def activations(self) -> tuple[Any, ...]:
@@ -83,6 +104,8 @@ class Architecture:
             "loss": short(self.loss),
             "dtype": self.dtype.name,
             **({} if self.is_chain else {"connections": self.pairs}),
+            **({"dropout": self.dropout} if any(self.dropout) else {}),
+            **{name: getattr(self, name) for name in ("input_dropout", "input_noise") if getattr(self, name)},
         }
 
     def description(self) -> dict[str, Any]:
@@ -103,9 +126,10 @@ class Architecture:
             found[argument] = _function(known.pop(argument), built_in, functions)
         hidden = [_function(function, ACTIVATIONS, functions) for function in known.pop("activation")]
         sizes, dtype, pairs = known.pop("layer_sizes"), known.pop("dtype"), known.pop("connections", None)
+        disturbances = [known.pop(name, 0.0) for name in ("dropout", "input_dropout", "input_noise")]
         if known:
             raise ValueError(f"it says {', '.join(known)}, which this version of bpkernel does not know")
-        return cls.of(sizes, hidden, found["output_activation"], found["loss"], dtype, pairs)
+        return cls.of(sizes, hidden, found["output_activation"], found["loss"], dtype, pairs, *disturbances)
 
 
 def settings_in(function: Any, dtype: np.dtype) -> None:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bpkernel.functions.optimizers import Optimizer
+from bpkernel.functions.optimizer import Optimizer
 from bpkernel.functions.settings import between
 
 

@@ -8,12 +8,14 @@ import numpy as np
 
 from bpkernel.derivatives import TOGETHER, Gradient
 from bpkernel.differentiator import Differentiator
+from bpkernel.epochs import Orders
 from bpkernel.extras import need
 from bpkernel.full_batch import FullBatch, LevenbergMarquardt
 from bpkernel.functions.custom import need_curvature
 from bpkernel.kernels import operands
+from bpkernel.kernels.regularisation import Regularisation
 from bpkernel.network import Inference, Network
-from bpkernel.training import Orders, Training
+from bpkernel.training import Training
 
 # Samples for each thread: those of one call after the other are awake.  The errors of 2,000 samples of 4-10-1 take 40 µs on two
 # threads, and 60 on one (Zen 5).
@@ -105,10 +107,10 @@ class FullBatchEpochs:
 
     def __init__(self, optimizer: FullBatch, objective: FullBatchObjective, n_samples: int):
         self._optimizer, self._objective, self._n_samples = optimizer, objective, n_samples
-        self.seconds = 0.0
+        self.seconds, self.sums = 0.0, np.zeros(3)
         self.finished: str | None = None
 
-    def next(self, most: int, on_part: Callable[[slice, np.ndarray], None]) -> np.ndarray:
+    def next(self, most: int, on_part: Callable[[slice, np.ndarray], None], *done: object) -> np.ndarray:
         """The sum Σ_n s_n E^n before the step of the next epoch, as the first of three sums."""
         start = time.perf_counter()
         self._objective.refresh()
@@ -123,15 +125,15 @@ class FullBatchEpochs:
 class FullBatchTraining(Training):
     """One fit of a net with all samples in each step; see `Training`."""
 
-    _optimizer: FullBatch
+    optimizer: FullBatch
 
-    def _bind(self, alpha: float) -> None:
-        self._alpha = alpha
+    def _bind(self, regularised: Regularisation) -> None:
+        self._alpha = regularised.alpha
 
     def _epochs(self, samples: operands.Samples, orders: Orders | None, *, ahead: bool) -> FullBatchEpochs:
-        quadratic = isinstance(self._optimizer, LevenbergMarquardt)
-        objective = FullBatchObjective(self._network, samples, self._alpha, quadratic=quadratic)
-        return FullBatchEpochs(self._optimizer, objective, len(samples.T))
+        quadratic = isinstance(self.optimizer, LevenbergMarquardt)
+        objective = FullBatchObjective(self.network, samples, self._alpha, quadratic=quadratic)
+        return FullBatchEpochs(self.optimizer, objective, len(samples.T))
 
     def _take_over(self, settings: np.ndarray) -> None:
         pass  # the optimizer reads its own

@@ -21,7 +21,8 @@ from bpkernel.finite_differences import Differences
 from bpkernel.functions.activations import HIDDEN, HiddenActivation, OutputActivation
 from bpkernel.functions.custom import Activation, Loss
 from bpkernel.functions.losses import BY_NAME, LossName, outputs_for
-from bpkernel.functions.optimizers import SGD, Adam, Optimizer
+from bpkernel.functions.optimizer import Optimizer
+from bpkernel.functions.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from bpkernel.functions.settings import settings_of
 from bpkernel.kernels import operands
 from bpkernel.mlp import MLP
@@ -241,11 +242,16 @@ def central_differences(case: Case, seed: int = 0) -> Finding:
     return Finding("central differences", case, abs(slope - float(gradient @ v)) / size / eps, DIFFERENCES / eps)
 
 
-OPTIMIZERS: dict[str, tuple[Optimizer, reference.SGD | reference.Adam]] = {
+OPTIMIZERS: dict[str, tuple[Optimizer, Any]] = {  # with the reference's of the same settings
     "SGD": (SGD(0.1), reference.SGD(0.1)),
     "momentum": (SGD(0.05, momentum=0.9), reference.SGD(0.05, 0.9)),
     "Nesterov": (SGD(0.05, momentum=0.9, nesterov=True), reference.SGD(0.05, 0.9, True)),
     "Adam": (Adam(0.01), reference.Adam(0.01)),
+    "AdamW": (AdamW(0.01, weight_decay=0.1), reference.AdamW(0.01, 0.1)),
+    "NAdam": (NAdam(0.01), reference.NAdam(0.01)),
+    "RMSprop": (RMSprop(0.01, rho=0.9), reference.RMSprop(0.01, 0.9)),
+    "Adagrad": (Adagrad(0.1), reference.Adagrad(0.1)),
+    "Lion": (Lion(0.01), reference.Lion(0.01)),
 }
 
 

@@ -1,7 +1,7 @@
 """Mini-batches of a net: what its training, and the sum of its gradients, hand to the kernels."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,41 @@ class MiniBatches:
     those after a whole number of mini-batches, so whatever interrupts the training finds the net in order.  Without one they
     add up the gradient.
 
+    Parameters
+    ----------
+    network : Network
+    step : operands.OptimizerStep
+    batch_size : int
+    keep_a : bool, default=False
+        Whether to keep a of all nodes.
+    rates : callable, default=None
+        rates(first, n): the learning rates (n,) of the optimizer's steps from `first` on; None for that of its settings.
+    seed : callable, default=None
+        seed(): the seed of dropout and noise, asked for when there are any; None for 0.
+
     Attributes
     ----------
-    step : operands.Step
+    step : operands.OptimizerStep
     n_threads : int
         The threads that `work` is for; 0 before the first call.
     work : operands.Work
         Scratch memory, made again when the number of threads changes; `work.gradient` is the gradient.
     """
 
-    def __init__(self, network: Network, step: operands.Step, batch_size: int, *, keep_a: bool = False):
+    def __init__(
+        self,
+        network: Network,
+        step: operands.OptimizerStep,
+        batch_size: int,
+        *,
+        keep_a: bool = False,
+        rates: Callable[[int, int], np.ndarray] | None = None,
+        seed: Callable[[], int] | None = None,
+    ):
         self.step, self.batch_size = step, batch_size
+        self.rates, self._seed = rates, seed
         self._network, self._keep_a, self._pace = network, keep_a, Pace()
-        self.n_threads = 0
+        self.n_threads, self._disturbs = 0, False
         self.work: operands.Work
         self._trials: ThreadTrials
 
@@ -50,15 +72,17 @@ class MiniBatches:
 
         total (n_epochs, 3): the sums of `epoch.batches`, added to.  An exception of an activation or a loss is raised.
         """
-        call, trials = self._call(samples, order, total), self._trials
+        n_batches = len(total) * -(-order.shape[-1] // self.batch_size)
+        call, trials = self._call(samples, order, total, n_batches), self._trials
         start = time.perf_counter()
         n_running = launch(*call, most=trials.n_running)
-        trials.measured(n_running, len(total) * -(-order.shape[-1] // self.batch_size), time.perf_counter() - start)
+        trials.measured(n_running, n_batches, time.perf_counter() - start)
         raise_fault(self.work.units.fault)
 
-    def _key(self, n_threads: int) -> tuple[int, ...]:
+    def _key(self, n_threads: int) -> tuple[Any, ...]:
         """What the scratch memory of a training is for."""
-        return self.batch_size, n_threads, self.step.n_factors, len(self.step.state)
+        step, own = self.step, (self.batch_size, n_threads, self._disturbs)
+        return *own, step.n_factors, len(step.state), *step.stages, *step.max_norm.tolist()
 
     def end(self) -> None:
         """Leave the scratch memory to the next training of the net; only once this one has gone well."""
@@ -66,15 +90,22 @@ class MiniBatches:
             self._network.keep_work(self._key(self.n_threads), self.work)
             self.n_threads = 0
 
-    def _call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray) -> tuple[Any, ...]:
+    def _call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray, n_batches: int) -> tuple[Any, ...]:
         layout = self._network.layout
         n_threads = partition.threads_for(layout, self.batch_size)
-        if n_threads != self.n_threads:
+        disturbs = self.step.update != 0 and layout.disturbs  # which callbacks may change
+        if (n_threads, disturbs) != (self.n_threads, self._disturbs):
+            self._disturbs = disturbs
             gradient = self.work.gradient if self.n_threads else None  # what has been added up so far
             own = layout, self._network.compiled, self.step, self.batch_size, n_threads
             kept = self._network.take_work(self._key(n_threads)) if self.step.update else None
             self.work = kept or operands.work(*own, keep_a=self._keep_a, gradient=gradient)
             self._trials = ThreadTrials(n_threads, layout.flops * self.batch_size, len(layout.pairs))
+            if disturbs and self._seed is not None:
+                self.work.units.key[0] = self._seed()
             self.n_threads = n_threads  # last: what compiles may be interrupted
         order = np.ascontiguousarray(order, np.int64).ravel()
-        return n_threads, epoch.batches, self._network.compiled, self.step, samples, order, self.work, total
+        step = self.step
+        if self.rates is not None:
+            step = step._replace(rates=self.rates(int(step.steps[0]), n_batches))
+        return n_threads, epoch.batches, self._network.compiled, step, samples, order, self.work, total

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpkernel import derivatives, initializers, model_files, plots, unit_graph, validation
+from bpkernel import checkpoints, derivatives, initializers, model_files, plots, unit_graph, validation
 from bpkernel.architecture import Architecture, masks_of
 from bpkernel.compiled_calls import CompiledCalls
 from bpkernel.derivatives import Backprop
@@ -54,6 +54,13 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
     init : str, default=None
         glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal or zeros: how the initial
         weights are drawn.  None: the default of the activation that they lead to, see the notes.
+    dropout : float, or sequence of one float for each hidden layer, default=0.0
+        0 ≤ p < 1: the share of the units that are set to 0 in each sample of each step of training, at random, while the
+        others are divided by 1 - p (Srivastava et al. 2014).
+    input_dropout : float, default=0.0
+        Likewise of the inputs.
+    input_noise : float, default=0.0
+        Standard deviation of normally distributed numbers that are added to the inputs in each step of training.
 
     Attributes
     ----------
@@ -75,6 +82,8 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         Copies of the masks of connections from which weights are absent.
     unit_names : tuple of tuple, or None
         The names of the units of every layer, of a net made by `from_edges`.
+    optimizer : Optimizer or None
+        That of the checkpoint which the net was loaded from, otherwise None; `fit` takes it if none is passed.
 
     Raises
     ------
@@ -114,8 +123,12 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         connections: Literal["all"] | Iterable[tuple[int, int]] | None = None,
         masks: Masks | None = None,
         init: InitName | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
     ):
-        made_of = Architecture.of(layer_sizes, activation, output_activation, loss, dtype, connections)
+        functions = activation, output_activation, loss
+        made_of = Architecture.of(layer_sizes, *functions, dtype, connections, dropout, input_dropout, input_noise)
         present = masks_of(masks, made_of.pairs, made_of.sizes)
         if init is not None:
             validation.one_of("init", init, initializers.INITIALIZERS)
@@ -138,6 +151,9 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         random_state: int | np.random.Generator | None = None,
         *,
         init: InitName | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
     ) -> "MLP":
         """A net of single units, from the edges between them.
 
@@ -152,7 +168,7 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
             The units of the first and of the last layer, in their order in X and y.
         activation : str or bp.Activation, default="tanh"
             Of all hidden units.
-        output_activation, loss, dtype, random_state, init
+        output_activation, loss, dtype, random_state, init, dropout, input_dropout, input_noise
             As of `MLP`.
 
         Raises
@@ -176,6 +192,7 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         graph = unit_graph.levels(edges, inputs, outputs)
         sizes = tuple(map(len, graph.names))
         own: dict[str, Any] = {"connections": graph.pairs, "masks": graph.masks, "init": init}
+        own |= {"dropout": dropout, "input_dropout": input_dropout, "input_noise": input_noise}
         net = cls(sizes, activation, output_activation, loss, dtype, random_state, **own)
         net.unit_names = graph.names
         return net
@@ -251,7 +268,10 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], functions: Sequence[Activation | Loss] = ()) -> "MLP":
-        """Read a net that `save` wrote; nothing in the file is run.
+        """Read a net that `save` wrote, or a checkpoint of `fit`; nothing in the file is run.
+
+        The net of a checkpoint has the `optimizer` with its state, and `fit` goes on with it if none is passed; it is None if
+        its learning rate is a function, which files do not hold.
 
         Parameters
         ----------
@@ -275,4 +295,8 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
     ) -> tuple["MLP", dict[str, Any]]:
         """Read a net and the metadata that it was saved with; raises what `load` does."""
         net = cls.__new__(cls)
-        return net, model_files.read(net, path, functions)
+        metadata = model_files.read(net, path, functions)
+        training = metadata.pop("training", None)
+        if training is not None:
+            net.optimizer = checkpoints.optimizer_in(path, training, net._network.layout)
+        return net, metadata

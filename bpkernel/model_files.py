@@ -11,15 +11,34 @@ from bpkernel.architecture import Architecture
 from bpkernel.functions.custom import Activation, Loss
 from bpkernel.structure import Structure
 
+OF_TRAINING = "optimizer.", "best."  # how the names of a checkpoint's further tensors begin
+
 
 def write(net: Structure, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None) -> None:
     """Write a net, as `MLP.save`."""
     if metadata is not None and not (isinstance(metadata, Mapping) and not {"net", "format"} & set(metadata)):
         raise ValueError('metadata must be a dictionary whose keys are neither "net" nor "format"')
+    tensors, own = contents(net)
+    serialization.save(path, tensors, {**(metadata or {}), **own})
+
+
+def contents(net: Structure) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors and the metadata of a net."""
     tensors = {f"weights.{c}": w for c, w in enumerate(net.weights)} | {f"biases.{l}": b for l, b in enumerate(net.biases)}
     tensors |= {f"masks.{net.connections.index(pair)}": mask for pair, mask in net.masks.items()}
     names = {} if net.unit_names is None else {"unit_names": net.unit_names}
-    serialization.save(path, tensors, {**(metadata or {}), "net": net._made_of.description() | names})
+    return tensors, {"net": net._made_of.description() | names}
+
+
+def fill(net: Structure, tensors: Mapping[str, np.ndarray]) -> None:
+    """Give a net the weights, biases and masks of a file."""
+    for c, w in enumerate(net.weights):
+        w[:] = tensors[f"weights.{c}"]
+    for l, b in enumerate(net.biases):
+        b[:] = tensors[f"biases.{l}"]
+    masks = [tensors.get(f"masks.{c}") for c in range(len(net.weights))]
+    if any(mask is not None for mask in masks):
+        net._network.keep_only(masks)
 
 
 def read(net: Structure, path: str | os.PathLike[str], functions: Sequence[Any]) -> dict[str, Any]:
@@ -40,13 +59,7 @@ def read(net: Structure, path: str | os.PathLike[str], functions: Sequence[Any])
         raise ValueError(f"{str(path)!r} does not hold a net: {error}") from None
     net._random = np.random.default_rng()
     net._allocate(made_of)
-    for c, w in enumerate(net.weights):
-        w[:] = tensors[f"weights.{c}"]
-    for l, b in enumerate(net.biases):
-        b[:] = tensors[f"biases.{l}"]
-    masks = [tensors.get(f"masks.{c}") for c in range(len(net.weights))]
-    if any(mask is not None for mask in masks):
-        net._network.keep_only(masks)
+    fill(net, tensors)
     net.unit_names = None if names is None else tuple(map(tuple, names))
     return metadata
 
@@ -69,6 +82,7 @@ def _check(tensors: Mapping[str, np.ndarray], made_of: Architecture) -> None:
     masks = {name.replace("weights", "masks"): shape for name, shape in weights.items()}
     expected = {name: (dtype, shape) for name, shape in (weights | biases).items()}
     expected |= {name: (np.dtype(bool), shape) for name, shape in masks.items() if name in tensors}
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(OF_TRAINING)}
     if {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()} != expected:
         raise ValueError(f"its tensors are not the {dtype} weights and biases of a net {sizes}")
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):

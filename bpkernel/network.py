@@ -126,7 +126,7 @@ class Network:
     def keep_work(self, key: Any, work: operands.Work) -> None:
         """Keep scratch memory for the next training, unless it is large, as new memory costs more than a mini-batch."""
         units = work.units
-        arrays = work.packed, work.chunks, work.dw, units.a, units.z, units.delta, units.packed
+        arrays = work.packed, work.chunks, work.dw, work.gradient, units.a, units.z, units.delta, units.packed, units.undropped
         if sum(array.nbytes for array in arrays) <= KEPT_BYTES:
             self._for_training[:] = [(key, work)]
 

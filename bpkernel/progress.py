@@ -1,21 +1,54 @@
-"""A progress bar in the terminal."""
+"""Progress of a fit on standard error: a bar in a terminal or in a notebook, elsewhere a line every few seconds."""
 
-from types import TracebackType
-from typing import Any
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from bpkernel.extras import need
 from bpkernel.history import History
 
 
-class Bar:
-    """A bar over all epochs with the current loss, validation score and speed, drawn by rich on standard error.
+class Bar(Protocol):
+    """Something that shows progress."""
 
-    `history` is the History of the run so far.
-    """
+    def begin(self) -> None:
+        """Training begins."""
 
-    def __init__(self, n_samples: int, epochs: int):
+    def samples(self, n: int, history: History) -> None:
+        """Advance by n samples."""
+
+    def epoch(self, history: History) -> None:
+        """Show the figures of the epoch that has just ended."""
+
+    def end(self) -> None:
+        """Training has ended."""
+
+
+def bar(n_samples: int, n_epochs: int, seconds: float) -> Bar:
+    """What shows progress here; n_samples: of all epochs, seconds: between two lines."""
+    if sys.stderr.isatty():
+        return TerminalBar(n_samples, n_epochs)
+    if "ipykernel" in sys.modules:
+        return NotebookBar(n_samples, n_epochs)
+    return Lines(n_samples, n_epochs, seconds)
+
+
+def figures_of(history: History) -> str:
+    """The figures of the last epoch in words."""
+    figures = [f"{name.replace('val_', 'validation ').replace('_', ' ')} {v[-1]:.4g}" for name, v in history.figures().items()]
+    if history.validation_score:
+        figures.append(f"validation score {history.validation_score[-1]:.4f}")
+    return "  ".join([*figures, f"{history.samples_per_second[-1]:,.0f} samples/s"])
+
+
+class TerminalBar:
+    """A bar over all epochs with the current figures and speed, drawn by rich."""
+
+    def __init__(self, n_samples: int, n_epochs: int):
         progress, console = need("rich.progress", "cli"), need("rich.console", "cli")
-        self._epochs = epochs
+        self._n_epochs = n_epochs
         self._bar: Any = progress.Progress(
             progress.TextColumn("{task.fields[epoch]}"),
             progress.BarColumn(bar_width=None),
@@ -23,25 +56,90 @@ class Bar:
             console=console.Console(stderr=True),
             expand=True,
         )
-        self._task = self._bar.add_task("", total=n_samples * epochs, epoch="compiling (only once per machine)", figures="")
+        self._task = self._bar.add_task("", total=n_samples, epoch="compiling (only once per machine)", figures="")
 
-    def __enter__(self) -> "Bar":
+    def begin(self) -> None:
         self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
 
     def samples(self, n: int, history: History) -> None:
-        """Advance by n samples."""
-        self._bar.update(self._task, advance=n, epoch=f"epoch {min(len(history.loss) + 1, self._epochs)}/{self._epochs}")
+        self._bar.update(self._task, advance=n, epoch=f"epoch {min(len(history.loss) + 1, self._n_epochs)}/{self._n_epochs}")
 
     def epoch(self, history: History) -> None:
-        """Show the figures of the epoch that has just ended."""
-        figures = [f"loss {history.loss[-1]:.4g}"]
-        if history.validation_score:
-            figures.append(f"validation {history.validation_score[-1]:.4f}")
-        elif history.validation_loss:
-            figures.append(f"validation loss {history.validation_loss[-1]:.4g}")
-        figures.append(f"{history.samples_per_second[-1]:,.0f} samples/s")
-        self._bar.update(self._task, figures="  ".join(figures))
+        self._bar.update(self._task, figures=figures_of(history))
+
+    def end(self) -> None:
+        self._bar.stop()
+
+
+class NotebookBar:
+    """A bar over all epochs, drawn by tqdm, which has one for notebooks with and without ipywidgets."""
+
+    def __init__(self, n_samples: int, n_epochs: int):
+        self._bar: Any = need("tqdm.auto", "cli").tqdm(total=n_epochs, unit="epoch")
+
+    def begin(self) -> None:
+        pass
+
+    def samples(self, n: int, history: History) -> None:
+        pass
+
+    def epoch(self, history: History) -> None:
+        self._bar.set_postfix_str(figures_of(history), refresh=False)
+        self._bar.update()
+
+    def end(self) -> None:
+        self._bar.close()
+
+
+class Lines:
+    """A line every few seconds, for log files."""
+
+    def __init__(self, n_samples: int, n_epochs: int, seconds: float):
+        self._n_samples, self._n_epochs, self._seconds, self._seen = n_samples, n_epochs, seconds, 0
+        self._last = time.monotonic()
+        self._unshown: History | None = None  # with an epoch that no line has shown
+
+    def begin(self) -> None:
+        pass
+
+    def samples(self, n: int, history: History) -> None:
+        self._seen += n
+        if time.monotonic() - self._last >= self._seconds:
+            self._show(history)
+
+    def epoch(self, history: History) -> None:
+        self._unshown = history
+        if len(history.loss) == self._n_epochs or time.monotonic() - self._last >= self._seconds:
+            self._show(history)
+
+    def end(self) -> None:
+        if self._unshown is not None:
+            self._show(self._unshown)
+
+    def _show(self, history: History) -> None:
+        self._last, self._unshown = time.monotonic(), None
+        figures = figures_of(history) if history.loss else "first epoch"
+        line = f"epoch {len(history.loss)}/{self._n_epochs}  {self._seen / self._n_samples:.0%}  {figures}"
+        print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def count_bar(n: int, unit: str, *, shown: bool, seconds: float = 5.0) -> Iterator[Callable[[], None]]:
+    """A function that counts one of n things more, and shows how many there are: a bar, or a line every few seconds."""
+    if not shown or not sys.stderr.isatty():
+        done, last = 0, time.monotonic()
+
+        def advance() -> None:
+            nonlocal done, last
+            done += 1
+            if shown and (done == n or time.monotonic() - last >= seconds):
+                last = time.monotonic()
+                print(f"{unit} {done}/{n}", file=sys.stderr, flush=True)
+
+        yield advance
+        return
+    bar = need("tqdm.auto", "cli").tqdm(total=n, unit=unit)
+    try:
+        yield lambda: bar.update()
+    finally:
+        bar.close()

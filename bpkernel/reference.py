@@ -1,7 +1,8 @@
 """Back-propagation in plain Python: the reference that every compiled kernel is checked against.
 
-It uses lists, floats and `math`, nothing else; the activations and losses are in `reference_functions`.  Equations are numbered
-as in C. M. Bishop, *Neural Networks for Pattern Recognition* (1995), section 4.8, and the letters are the book's:
+It uses lists, floats and `math`, nothing else; the activations and losses are in `reference_functions`, the optimizers in
+`reference_optimizers`.  Equations are numbered as in C. M. Bishop, *Neural Networks for Pattern Recognition* (1995), section
+4.8, and the letters are the book's:
 
     n  a sample            i  a unit of the layer before        a  pre-activation         t      target
     l  a layer             j  a unit of this layer              z  output of a unit       delta  ∂E/∂a
@@ -16,10 +17,9 @@ the outputs and targets of a sample (E^n, the list of ∂E/∂y_k).
 Functions return new lists: only `train` modifies its net, and only an optimizer's `step` its state.
 """
 
-import math
-
 from bpkernel.reference_functions import *  # noqa: F403
 from bpkernel.reference_functions import activate, error, loss_functions, times_slope
+from bpkernel.reference_optimizers import *  # noqa: F403
 
 # --------------------------------------------------------------------------------------------------- the four equations
 
@@ -113,37 +113,7 @@ def batch_gradient(net, loss, X, T, sample_weight):
     return total, total_dw
 
 
-# ------------------------------------------------------------------------------------------------------------ optimizers
-
-
-class SGD:
-    """v ← μ v - η g;  w ← w + v, or w + μ v - η g with Nesterov's momentum."""
-
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False):
-        self.eta, self.mu, self.nesterov = learning_rate, momentum, nesterov
-
-    def start(self):
-        return [0.0]
-
-    def step(self, w, g, state, t):
-        state[0] = self.mu * state[0] - self.eta * g
-        return w + (self.mu * state[0] - self.eta * g if self.nesterov else state[0])
-
-
-class Adam:
-    """m ← β₁ m + (1 - β₁) g;  v ← β₂ v + (1 - β₂) g²;  w ← w - η √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)."""
-
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-        self.eta, self.beta_1, self.beta_2, self.epsilon = learning_rate, beta_1, beta_2, epsilon
-
-    def start(self):
-        return [0.0, 0.0]
-
-    def step(self, w, g, state, t):
-        state[0] = self.beta_1 * state[0] + (1.0 - self.beta_1) * g
-        state[1] = self.beta_2 * state[1] + (1.0 - self.beta_2) * g * g
-        eta_t = self.eta * math.sqrt(1.0 - self.beta_2**t) / (1.0 - self.beta_1**t)
-        return w - eta_t * state[0] / (math.sqrt(state[1]) + self.epsilon)
+# -------------------------------------------------------------------------------------------------------------- training
 
 
 def train(net, loss, X, T, optimizer, orders, batch_size, sample_weight=None, masks=None):

@@ -44,6 +44,11 @@ def save(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata:
     write_atomically(path, safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, texts))
 
 
+def as_json(value: Any) -> Any:
+    """A value as it is when it has been written and read."""
+    return json.loads(json.dumps(value))
+
+
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read tensors and metadata from a file written by `save`.
 

@@ -1,8 +1,9 @@
 """What a net is made of, as its users see it: layers, connections, weights, masks."""
 
 import copy
+import dataclasses
 import html
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class Structure:
     def _allocate(self, made_of: Architecture) -> None:
         self._made_of = made_of
         self._network = Network(made_of.sizes, made_of.activations, made_of.loss, made_of.dtype, made_of.pairs)
+        self._network.layout.disturb(made_of.dropout, made_of.input_dropout, made_of.input_noise)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -40,6 +42,40 @@ class Structure:
     @property
     def loss_name(self) -> Any:
         return self._made_of.loss.name
+
+    @property
+    def dropout(self) -> tuple[float, ...]:
+        """The share of the units of every hidden layer that are set to 0 in training; may be set, also to one for all.
+
+        A callback of `fit` may set it for the steps that follow, and so `input_dropout` and `input_noise`.
+        """
+        return self._made_of.dropout
+
+    @dropout.setter
+    def dropout(self, rates: float | Sequence[float]) -> None:
+        self._disturb(dropout=validation.rates_of_dropout("dropout", rates, len(self.layer_sizes) - 2))
+
+    @property
+    def input_dropout(self) -> float:
+        """The share of the inputs that are set to 0 in training; may be set."""
+        return self._made_of.input_dropout
+
+    @input_dropout.setter
+    def input_dropout(self, rate: float) -> None:
+        self._disturb(input_dropout=validation.rates_of_dropout("input_dropout", [rate], 1)[0])
+
+    @property
+    def input_noise(self) -> float:
+        """The standard deviation of the noise that is added to the inputs in training; may be set."""
+        return self._made_of.input_noise
+
+    @input_noise.setter
+    def input_noise(self, deviation: float) -> None:
+        self._disturb(input_noise=validation.not_negative("input_noise", deviation, self.dtype))
+
+    def _disturb(self, **changed: Any) -> None:
+        self._made_of = made_of = dataclasses.replace(self._made_of, **changed)
+        self._network.layout.disturb(made_of.dropout, made_of.input_dropout, made_of.input_noise)
 
     @property
     def dtype(self) -> np.dtype:
@@ -169,7 +205,8 @@ class Structure:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = state["output_activation"], state["loss"], state["dtype"], state.get("connections")
-        self._allocate(Architecture.of(state["layer_sizes"], state["activation"], *own))
+        disturbances = [state.get(name, 0.0) for name in ("dropout", "input_dropout", "input_noise")]
+        self._allocate(Architecture.of(state["layer_sizes"], state["activation"], *own, *disturbances))
         self._random = state["random"]
         self._network.params[:] = state["params"]
         if state.get("present", np.zeros(0)).size > 0:

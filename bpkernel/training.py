@@ -1,132 +1,27 @@
-"""Training: the one epoch loop of nets and estimators, and the early stopping of `MLP.fit`."""
+"""One fit of a net: the one epoch loop, with its callbacks, and what puts a net back as it was if training fails."""
 
 import math
 import operator
-import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from bpkernel.functions.optimizers import Optimizer
+from bpkernel import checkpoints
+from bpkernel.callback import Callback, Run
+from bpkernel.epochs import Epochs, Orders
+from bpkernel.functions.learning_rates import Schedule, rates
+from bpkernel.functions.optimizer import Optimizer
 from bpkernel.history import History
 from bpkernel.kernels import operands
-from bpkernel.kernels.shuffle import shuffle
+from bpkernel.kernels.regularisation import Regularisation
 from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
-from bpkernel.progress import Bar
-
-AHEAD_SECONDS = 2e-3  # of short epochs run in one call: a call from Python takes 10 µs, a third of an epoch of 150 samples
-
-
-class Orders(Protocol):
-    """The orders in which the samples are seen."""
-
-    def draw(self, n_epochs: int) -> np.ndarray:
-        """The orders of the next epochs (n_epochs, n_samples); the first of them is asked for at once."""
-
-    def advance(self) -> None:
-        """Another one of the epochs that have been drawn is asked for."""
-
-
-class Epochs:
-    """Epochs of mini-batches, one after the other.
-
-    Short epochs are run ahead: several in one compiled call.  The settings of the optimizer must not change meanwhile.
-
-    Parameters
-    ----------
-    batches : MiniBatches
-    samples : operands.Samples
-    orders : Orders
-    ahead : bool
-        Whether epochs may be run ahead.
-    arrays : tuple of ndarray, default=()
-        What training changes in place: `settle` takes back epochs that were run ahead and not asked for.
-    """
-
-    def __init__(
-        self,
-        batches: MiniBatches,
-        samples: operands.Samples,
-        orders: Orders,
-        *,
-        ahead: bool,
-        arrays: tuple[np.ndarray, ...] = (),
-    ):
-        self._batches, self._samples, self._orders = batches, samples, orders
-        self._ahead, self._arrays, self._n = ahead, arrays, 1
-        self._total, self._asked = np.empty((0, 3)), 0
-        self.seconds = 0.0  # that the last epoch took
-        self.finished = None  # a mini-batch can always be followed by another one
-
-    def next(self, most: int, on_part: Callable[[slice, np.ndarray], None] | None = None) -> np.ndarray:
-        """The three sums of the next epoch, as of `kernels.epoch.batches`.
-
-        At most `most` epochs will be asked for, this one included.  `on_part(part, sums)` is called after each compiled call
-        with the samples that it has seen and the sums so far, unless epochs are run ahead.
-        """
-        if self._asked < len(self._total):
-            self._orders.advance()
-            self._asked += 1
-            return self._total[self._asked - 1]
-        n, start = min(self._n, most), time.perf_counter()
-        total = np.zeros((n, 3))
-        if n == 1:
-            order = self._orders.draw(1)[0]
-            for part in self._batches.parts(len(order)):
-                self._batches.run(self._samples, order[part], total)
-                if on_part is not None:
-                    on_part(part, total[0])
-            self._total, self._asked = total, 1
-        else:
-            self._before = [array.copy() for array in self._arrays]
-            self._total, self._asked = total, 0  # from here on `settle` takes back all of it if it is interrupted
-            self._drawn = self._orders.draw(n)
-            self._batches.run(self._samples, self._drawn, total)
-            self._asked = 1
-        self.seconds = (time.perf_counter() - start) / n
-        if self._ahead:
-            self._n = max(1, min(2 * n, int(AHEAD_SECONDS / self.seconds)))
-        return total[0]
-
-    def settle(self) -> None:
-        """Leave the arrays as they are after the epochs that have been asked for."""
-        if self._asked == len(self._total):
-            return
-        for array, before in zip(self._arrays, self._before, strict=True):
-            array[...] = before
-        if self._asked > 0:
-            self._batches.run(self._samples, self._drawn[: self._asked], np.zeros((self._asked, 3)))
-        self._total = self._total[: self._asked]
-
-
-Snapshot = tuple[np.ndarray, np.ndarray]  # of a net
+from bpkernel.training_state import generator_of
 
 
 class Diverged(FloatingPointError):
     """Training has left the range of finite numbers; the net and the optimizer are as before it."""
-
-
-class Shuffled:
-    """Orders drawn from a NumPy generator, or always that of the samples."""
-
-    def __init__(self, generator: np.random.Generator, n_samples: int, shuffle: bool):
-        self._generator, self._n_samples, self._shuffle = generator, n_samples, shuffle
-
-    def draw(self, n_epochs: int) -> np.ndarray:
-        orders = np.empty((n_epochs, self._n_samples), np.int64)
-        if self._shuffle:
-            random = self._generator.integers(0, 1 << 64, orders.shape, np.uint64)
-            for row, order in zip(random, orders, strict=True):
-                shuffle(row, order)
-        else:
-            orders[:] = np.arange(self._n_samples)
-        return orders
-
-    def advance(self) -> None:
-        pass
 
 
 class Training:
@@ -136,26 +31,46 @@ class Training:
     optimizer's state are put back as they were before.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, batch_size: int, alpha: float, random: np.random.Generator):
-        self._network, self._optimizer, self._random = network, optimizer, random
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        batch_size: int,
+        regularised: Regularisation,
+        random: np.random.Generator,
+    ):
+        self.network, self.optimizer, self.batch_size = network, optimizer, batch_size
+        self._random, self._failed, self._in_callback, self._stopped = random, False, False, False
         self._random_before, self._values = random.bit_generator.state, optimizer.values()
-        settings = optimizer.settings(network.layout.dtype)
+        self._seed_drawn, self._seed_used = network.layout.disturbs, False
+        self._settings = optimizer.settings(network.layout.dtype)
         network.clear_absent()
         self._before = network.snapshot(), optimizer.snapshot(network.spare.copy)
-        self._best: tuple[Snapshot, object] | None = None  # weights and optimizer of the best epoch, with patience
-        self._batch_size, self._settings = batch_size, settings
         try:
-            self._bind(alpha)
+            self._bind(regularised)
         except BaseException:  # interrupted while compiling
             optimizer.restore(self._before[1])
             raise
 
-    def _bind(self, alpha: float) -> None:
+    def _bind(self, regularised: Regularisation) -> None:
         """Bind the optimizer to the net."""
-        state, steps = self._optimizer.bind(self._network.layout)
-        own = self._settings, state, steps, self._network.layout
-        self._step = operands.step(type(self._optimizer), *own, alpha=alpha)
-        self._batches = MiniBatches(self._network, self._step, self._batch_size)
+        layout = self.network.layout
+        own = self._settings, *self.optimizer.bind(layout), layout, regularised
+        self._step = operands.step(type(self.optimizer), *own)
+        if self._seed_drawn:
+            _seed_from(self._random)
+        self._batches = MiniBatches(self.network, self._step, self.batch_size, rates=self._rates(), seed=self._seed)
+
+    def _seed(self) -> int:
+        """Of dropout and noise: the first number of the generator, drawn at the end where a callback has turned these on."""
+        generator = np.random.Generator(type(self._random.bit_generator)())
+        generator.bit_generator.state = self._random_before
+        self._seed_used = True
+        return _seed_from(generator)
+
+    def _rates(self) -> Callable[[int, int], np.ndarray] | None:
+        schedule, dtype = self.optimizer.schedule, self.network.layout.dtype
+        return None if schedule is None else lambda first, n: rates(schedule, first, n, dtype)
 
     def _epochs(self, samples: operands.Samples, orders: Orders | None, *, ahead: bool) -> Any:
         assert orders is not None
@@ -163,12 +78,15 @@ class Training:
 
     def _take_over(self, settings: np.ndarray) -> None:
         self._step.settings[:] = settings
+        self._batches.rates = self._rates()
 
     def _end(self) -> None:
-        """Leave memory to the next training."""
+        """Leave memory, and a generator that gives another seed, to the next training."""
         self._batches.end()
+        if self._seed_used and not self._seed_drawn:
+            _seed_from(self._random)
         (params, _), optimizer = self._before
-        self._network.spare.keep([params] if optimizer is None else [params, optimizer[1]])
+        self.network.spare.keep([params] if optimizer is None else [params, optimizer[1]])
 
     def _hint(self) -> str:
         """What helps against divergence."""
@@ -179,70 +97,97 @@ class Training:
         samples: operands.Samples,
         orders: Orders | None,
         epochs: int,
-        validation: Callable[[], float] | None,
-        patience: int | None,
-        progress: bool,
-        callback: Callable[[History], object] | None,
+        measure: Callable[[History], None] | None = None,
+        callbacks: Sequence[Callback] = (),
+        monitor: str = "loss",
+        net: Any = None,
+        resumed: checkpoints.Resumed | None = None,
     ) -> History:
-        """Up to `epochs` epochs."""
-        history = History(n_samples=len(samples.T))
+        """Up to `epochs` epochs; `measure` adds the figures of the validation data to the history after each."""
+        history = History(n_samples=len(samples.T)) if resumed is None else resumed.history
+        done, sums = (0, None) if resumed is None else (resumed.done, resumed.sums)
         total_weight = float(samples.s.sum(dtype=np.float64))
-        lowest, lowest_epoch = math.inf, 0
-        watched = validation is not None or callback is not None or progress
-        loop = self._epochs(samples, orders, ahead=not watched)
+        run = Run(net, self.optimizer, history, epochs, monitor, self)
+        first = self.optimizer.n_steps if resumed is None else resumed.first_step
+        self._span = first, epochs * -(-len(samples.T) // self.batch_size)
+        self._begin_schedule()
+        watched = measure is not None or callbacks or self._schedule_of_epochs() is not None
+        loop = self._loop = self._epochs(samples, orders, ahead=not watched)
+
+        def on_part(part: slice, sums: np.ndarray) -> None:
+            self._go_on_if(math.isfinite(sums[0]), len(history.loss) + 1)
+            self._in_callback = True
+            for callback in callbacks:
+                callback.part(run, part.stop - part.start)
+            self._in_callback = False
+
+        begun = 0
         try:
-            with Bar(len(samples.T), epochs) if progress else nullcontext() as bar:
-
-                def on_part(part: slice, sums: np.ndarray) -> None:
-                    self._go_on_if(math.isfinite(sums[0]), len(history.loss) + 1)
-                    if bar is not None:
-                        bar.samples(part.stop - part.start, history)
-
-                for number in range(epochs):
-                    if callback is not None:
-                        self._read_settings()
-                    try:
-                        loss = loop.next(epochs - number, on_part)[0] / total_weight
-                        self._go_on_if(math.isfinite(loss), number + 1)
-                        history.loss.append(float(loss))
-                        history.seconds.append(loop.seconds)
-                        if validation is not None:
-                            history.validation_loss.append(validation())
-                            self._go_on_if(math.isfinite(history.validation_loss[-1]), number + 1)
-                    except Exception:  # of an activation or a loss: what has been trained since is not right
+            for callback in callbacks:
+                begun += 1
+                callback.begin(run)
+            if resumed is not None:
+                self._random.bit_generator.state = generator_of(resumed.random).bit_generator.state
+                checkpoints.go_on(callbacks, run, resumed)
+            while run.goes_on and not self._stopped:
+                if callbacks:
+                    self._read_settings()
+                try:
+                    loss = loop.next(epochs - len(history.loss), on_part, done, sums)[0] / total_weight
+                    done, sums = 0, None
+                    self._go_on_if(math.isfinite(loss), len(history.loss) + 1)
+                    history.loss.append(float(loss))
+                    history.seconds.append(loop.seconds)
+                    if measure is not None:
+                        measure(history)
+                        last = history.validation_loss[-1:]  # none of metrics of the training data
+                        self._go_on_if(all(map(math.isfinite, last)), len(history.loss))
+                except Exception:  # of an activation or a loss: what has been trained since is not right
+                    if not self._in_callback:
                         self._fail()
-                        raise
-                    stop = callback is not None and callback(history)
-                    if callback is not None:
-                        self._network.clear_absent()
-                    if bar is not None:
-                        bar.epoch(history)
-                    if patience is not None:
-                        if history.validation_loss[-1] < lowest:
-                            lowest, lowest_epoch = history.validation_loss[-1], number
-                            history.best_epoch = number
-                            self._best = self._network.snapshot(), self._optimizer.snapshot(self._network.spare.copy)
-                        stop = stop or number - lowest_epoch >= patience
-                    history.stop_reason = loop.finished
-                    if stop or loop.finished is not None:
-                        break
+                    raise
+                if (schedule := self._schedule_of_epochs()) is not None:
+                    schedule.epoch(run.monitored if run.mode == "min" else -run.monitored)
+                for callback in callbacks:
+                    callback.epoch(run)
+                if callbacks:
+                    self.network.clear_absent()
+                history.stop_reason = loop.finished or history.stop_reason
+                if loop.finished is not None:
+                    break
         finally:
-            if self._best is not None:
-                self._put_back(*self._best)
-        self._go_on_if(bool(np.isfinite(self._network.params).all()), len(history.loss))
+            for callback in reversed(callbacks[:begun]):
+                callback.end(run, failed=self._failed)
+        self._go_on_if(bool(np.isfinite(self.network.params).all()), len(history.loss))
         self._end()
         return history
 
+    def stop(self) -> None:
+        """End training after the present epoch; another thread may call this."""
+        self._stopped = True
+
     def _read_settings(self) -> None:
         """Take over the settings that a callback has changed; to check them takes the time of a short epoch."""
-        values = self._optimizer.values()
+        values = self.optimizer.values()
         if any(map(operator.is_not, values, self._values)):
             try:
-                self._take_over(self._optimizer.settings(self._network.layout.dtype))
-            except (TypeError, ValueError):
+                self._take_over(self.optimizer.settings(self.network.layout.dtype))
+            except Exception:  # also of a learning rate that is a function
                 self._fail()
                 raise
+            if values[0] is not self._values[0]:
+                self._begin_schedule()
             self._values = values
+
+    def _begin_schedule(self) -> None:
+        """Give a schedule the steps of this fit, also one that a callback has put in place."""
+        if isinstance(self.optimizer.schedule, Schedule):
+            self.optimizer.schedule.begin(*self._span)
+
+    def _schedule_of_epochs(self) -> Schedule | None:
+        """The schedule, if its rates depend on what epochs show."""
+        schedule = self.optimizer.schedule
+        return schedule if isinstance(schedule, Schedule) and schedule.by_epoch else None
 
     def _go_on_if(self, finite: bool, epoch: int) -> None:
         """Put everything back as it was and raise, unless what was computed is finite."""
@@ -254,10 +199,25 @@ class Training:
             )
 
     def _fail(self) -> None:
-        self._best = None
-        self._put_back(*self._before)
+        self._failed = True
+        self.restore(self._before)
         self._random.bit_generator.state = self._random_before
 
-    def _put_back(self, weights: Snapshot, optimizer: object) -> None:
-        self._network.restore(weights)
-        self._optimizer.restore(optimizer)
+    @property
+    def sums(self) -> np.ndarray:
+        """The sums of the present epoch so far."""
+        return np.asarray(self._loop.sums)
+
+    def snapshot(self) -> Any:
+        """The weights and the state of the optimizer, for `restore`."""
+        return self.network.snapshot(), self.optimizer.snapshot(self.network.spare.copy)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to the weights and the optimizer's state of a `snapshot`."""
+        weights, optimizer = snapshot
+        self.network.restore(weights)
+        self.optimizer.restore(optimizer)
+
+
+def _seed_from(generator: np.random.Generator) -> int:
+    return int(generator.integers(0, 1 << 64, dtype=np.uint64))

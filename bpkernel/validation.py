@@ -11,8 +11,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from bpkernel.full_batch import FULL_BATCH
+from bpkernel.functions import settings
 from bpkernel.functions.losses import TARGETS
-from bpkernel.functions.optimizers import OPTIMIZERS
+from bpkernel.functions.optimizers import BY_NAME, OPTIMIZERS
+from bpkernel.functions.settings import between
 
 EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # dtypes of inputs that kernels read
 FloatName: TypeAlias = Literal["float32", "float64"]
@@ -22,9 +24,7 @@ FloatLike: TypeAlias = FloatName | Float | type[np.float32 | np.float64]
 
 def flag(name: str, value: Any) -> bool:
     """True or False."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False; got {value!r}")
-    return bool(value)
+    return settings.flag(name, value)
 
 
 def count(name: str, value: Any) -> int:
@@ -58,24 +58,65 @@ def fraction(name: str, value: Any) -> float:
     return float(value)
 
 
-def pair(name: str, value: Any) -> tuple[Any, Any]:
-    """A pair (X, T) of inputs and targets."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (X, T); got {type(value).__name__}")
-    return value[0], value[1]
+def held_back(value: Any) -> tuple[Any, Any, Any]:
+    """Validation data (X, T) or (X, T, sample_weight)."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError(f"validation_data must be a pair (X, T), or (X, T, sample_weight); got {type(value).__name__}")
+    return value[0], value[1], value[2] if len(value) == 3 else None
 
 
-def training(optimizer: Any, callback: Any, patience: Any, validation_data: Any) -> None:
-    """Check the optimizer and the stopping arguments of `fit`; returns nothing."""
-    if type(optimizer) not in (*OPTIMIZERS, *FULL_BATCH):
+def optimizer(value: Any) -> Any:
+    """An optimizer, or a new one by its name; Adam for None."""
+    if isinstance(value, str):
+        return BY_NAME[one_of("optimizer", value.lower(), BY_NAME)]()
+    if type(value) not in (*OPTIMIZERS, *FULL_BATCH, type(None)):
         names = ", ".join(kind.__name__ for kind in (*OPTIMIZERS, *FULL_BATCH))
-        raise TypeError(f"optimizer must be one of bpkernel's ({names}), such as bp.Adam(); got {optimizer!r}")
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be a function that takes the History; got {callback!r}")
-    if patience is not None:
-        count("patience", patience)
-        if validation_data is None:
-            raise ValueError("patience needs the validation loss: pass validation_data=(X, T) too")
+        raise TypeError(f"optimizer must be one of bpkernel's ({names}), such as bp.Adam(), or a name; got {value!r}")
+    return BY_NAME["adam"]() if value is None else value
+
+
+def per_layer(name: str, value: Any, n_layers: int, *, optional: bool = False) -> Any:
+    """A number of at least 0 for all layers, or a list of one for each, and with `optional` None for some."""
+    given = value if several(value) else [value]
+    for each in given:
+        if not (each is None and optional):
+            not_negative(name, each, np.dtype(np.float64))
+    if given is not value:
+        return None if value is None else float(value)
+    if len(value) != n_layers:
+        raise ValueError(
+            f"{name} must be a number, or one for each of the {n_layers} layers but the inputs; got {len(value)} numbers"
+        )
+    return [None if each is None else float(each) for each in value]
+
+
+def several(value: Any) -> bool:
+    """Whether this is a list, a tuple or an array, but not one of a single number."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def positive(name: str, value: Any) -> float:
+    """A number greater than 0."""
+    between(name, value, 0, math.inf, "greater than 0")
+    return float(value)
+
+
+def limit(name: str, value: Any, dtype: np.dtype) -> float:
+    """A number greater than 0, also in a dtype, or 0 for None."""
+    number = 0.0 if value is None else positive(name, value)
+    if value is not None and number < float(np.finfo(dtype).smallest_subnormal):
+        raise ValueError(f"{name} is {value!r}, which is 0 in the net's {dtype}; use a larger one, or float64")
+    return number
+
+
+def rates_of_dropout(name: str, value: Any, n_layers: int) -> tuple[float, ...]:
+    """Shares of units, one for each layer: 0 ≤ p < 1."""
+    given = value if several(value) else [value]
+    if several(value) and len(value) != n_layers:
+        raise ValueError(f"{name} must be a number, or one for each of the {n_layers} hidden layers; got {len(value)} numbers")
+    for each in given:
+        between(name, each, 0, 1, "from 0 up to but not including 1", with_low=True)
+    return tuple(map(float, given if several(value) else [value] * n_layers))
 
 
 def one_of(name: str, value: Any, allowed: Any) -> Any:

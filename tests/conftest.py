@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import threadpoolctl
 
 
 def _run_python(
@@ -38,3 +39,10 @@ def warm_cache(tmp_path_factory):
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert "cached in" in result.stdout, result.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_blas_thread():
+    """NumPy's products on one thread: threads of BLAS wait for one another in loops, which takes long where cores are busy."""
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        yield

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bpkernel import reference, reference_functions
+from bpkernel import reference, reference_functions, reference_optimizers
 from bpkernel.functions.losses import outputs_for
 
 LN2 = math.log(2)
 
 
 def test_it_imports_nothing_but_math():
-    """Nothing but the file of its functions, which imports nothing but math."""
-    for module, own in ((reference, {"bpkernel.reference_functions"}), (reference_functions, set())):
+    """Nothing but the files of its functions and its optimizers, which import nothing but math."""
+    parts = {"bpkernel.reference_functions", "bpkernel.reference_optimizers"}
+    for module, own in ((reference, parts), (reference_functions, set()), (reference_optimizers, set())):
         nodes = list(ast.walk(ast.parse(Path(module.__file__).read_text())))
         assert {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names} <= {"math"}
         assert {node.module for node in nodes if isinstance(node, ast.ImportFrom)} == own
@@ -153,6 +154,58 @@ def test_optimizers_worked_by_hand():
     # m = 0.9 · 0.4 + 0.1 · (-2) = 0.16, v = 0.999 · 0.016 + 0.001 · 4 = 0.019984
     step = 0.1 * math.sqrt(1 - 0.999**2) / (1 - 0.9**2) * 0.16 / (math.sqrt(0.019984) + 1e-8)
     assert adam.step(w, -2.0, state, 2) == pytest.approx(w - step, rel=1e-12)
+
+
+def test_the_options_of_sgd_worked_by_hand():
+    sgd = reference.SGD(0.1, momentum=0.5, dampening=0.25, weight_decay=0.2)
+    state = sgd.start()
+    w = sgd.step(1.0, 2.0, state, 1)  # v = -0.2, not dampened, and 0.1 · 0.2 · 1 is lost
+    assert w == pytest.approx(0.78)
+    assert sgd.step(w, 2.0, state, 2) == pytest.approx(0.78 * 0.98 - 0.1 - 0.75 * 0.2)
+
+
+def test_adam_with_decay_and_with_nesterov_worked_by_hand():
+    adamw = reference.AdamW(0.1, weight_decay=0.5, epsilon=1.0)
+    state = adamw.start()
+    w = adamw.step(1.0, 4.0, state, 1)  # m̂ = 4, √v̂ = 4
+    assert w == pytest.approx(1 - 0.05 - 0.1 * 4 / (4 + 1))
+    m, v = 0.16 / (1 - 0.9**2), 0.019984 / (1 - 0.999**2)  # as of Adam
+    assert adamw.step(w, -2.0, state, 2) == pytest.approx(0.95 * w - 0.1 * m / (math.sqrt(v) + 1), rel=1e-12)
+    nadam = reference.NAdam(0.1, momentum_decay=1.0, weight_decay=0.5, epsilon=1.0)
+    state = nadam.start()
+    w = nadam.step(1.0, 4.0, state, 1)
+    one, two, three = (0.9 * (1 - 0.5 * 0.96**t) for t in (1, 2, 3))
+    m_hat = two * 0.4 / (1 - one * two) + (1 - one) * 4 / (1 - one)
+    assert w == pytest.approx(1 - 0.05 - 0.1 * m_hat / 5, rel=1e-12)
+    m_hat = three * 0.16 / (1 - one * two * three) + (1 - two) * -2 / (1 - one * two)
+    assert nadam.step(w, -2.0, state, 2) == pytest.approx(0.95 * w - 0.1 * m_hat / (math.sqrt(v) + 1), rel=1e-12)
+
+
+def test_scaled_steps_worked_by_hand():
+    rmsprop = reference.RMSprop(0.1, rho=0.75, epsilon=1.0, momentum=0.5, weight_decay=0.2)
+    state = rmsprop.start()
+    w = rmsprop.step(1.0, 4.0, state, 1)  # v = 4, b = 4 / (2 + 1)
+    assert w == pytest.approx(0.98 - 0.4 / 3)
+    b = 2 / 3 + 2 / (math.sqrt(0.75 * 4 + 0.25 * 4) + 1)
+    assert rmsprop.step(w, 2.0, state, 2) == pytest.approx(0.98 * w - 0.1 * b)
+    centered = reference.RMSprop(0.1, rho=0.75, epsilon=1.0, centered=True)
+    assert centered.step(1.0, 4.0, centered.start(), 1) == pytest.approx(1 - 0.4 / (math.sqrt(4 - 1) + 1))  # mean 1
+    centered = reference.RMSprop(0.1, rho=0.5, epsilon=1.0, centered=True)
+    assert centered.step(1.0, 1.0, [0.0, 0.0, 1.0], 1) == pytest.approx(0.9)  # ½ - 1² is rounding error: it counts as 0
+    adagrad = reference.Adagrad(0.1, rate_decay=0.25, initial=7.0, epsilon=1.0, weight_decay=0.5)
+    state = adagrad.start()
+    w = adagrad.step(1.0, 3.0, state, 1)  # v = 16
+    assert w == pytest.approx(0.95 - 0.3 / 5)
+    assert adagrad.step(w, -3.0, state, 2) == pytest.approx(w * (1 - 0.04) + 0.08 * 3 / (5 + 1))  # v = 25, η = 0.08
+
+
+def test_lion_worked_by_hand():
+    lion = reference.Lion(0.1, beta_1=0.5, beta_2=0.75, weight_decay=0.2)
+    state = lion.start()
+    w = lion.step(1.0, 4.0, state, 1)  # m = 1 afterwards
+    assert w == pytest.approx(1 - 0.1 * 1.2)
+    assert lion.step(w, -1.0, state, 2) == pytest.approx(w * 0.98)  # 0.5 · 1 + 0.5 · -1 = 0
+    assert lion.step(w, -1.0, state, 3) == pytest.approx(w * 0.98 + 0.1)  # m = 0.75 - 0.25 = 0.5
 
 
 TARGETS = {"gamma": [0.7, 1.3], "hinge": [1.0, -1.0], "gaussian_nll": [0.8]}

@@ -58,6 +58,12 @@ mean, variance = net.gradient_moments(X, T)
 check: bp.GradientCheck = bp.check_gradients(net, X, T)
 posterior: bp.LaplacePosterior = net.laplace(X, T, structure="layer")
 net.fit(X, T, callback=bp.LayerStatistics(net, X, T))
+net.fit(X, T, optimizer="lion", callbacks=[bp.callbacks.EarlyStopping("loss", 3), lambda run: run.epoch > 2], monitor="loss")
+net.fit(X, T, epochs=3, optimizer=bp.AdamW(bp.schedules.Cosine(0.01)), checkpoint="run", resume=True, clip_norm=1.0)
+bp.SGD(lambda step: 0.1), bp.RMSprop(0.1), bp.Adagrad(0.1), bp.NAdam(0.1), bp.Lion(1e-4, weight_decay=0.1)
+many: bp.Ensemble = bp.train_many([{"alpha": 0.1}, {"alpha": 1.0}], X, T, layer_sizes=(2, 3, 2), progress=True)
+best: bp.MLP = many[many.best("loss")]
+net.dropout, net.input_dropout = 0.1, 0.2
 bp.Activation(lambda a: a, lambda a, z: 1.0, "other", g_second=lambda a, z: 0.0)
 tiny: float = bp.reference.TINY
 version: str = bp.__version__

@@ -132,7 +132,7 @@ def train(
         test_fraction=test_fraction,
         validation_fraction=validation_fraction,
     )
-    run = training_run.Run(frame, target, options)
+    run = training_run.TrainingRun(frame, target, options)
     folder = _folder(output or Path("runs") / name)
     net, splits = run.model.net, run.splits
     out.print(
@@ -176,7 +176,7 @@ def _table(data: str, target: str | None, drop: list[str]) -> tuple[Any, str, st
     return frame.drop(columns=drop), target, name
 
 
-def _results(run: training_run.Run, folder: Path, name: str) -> None:
+def _results(run: training_run.TrainingRun, folder: Path, name: str) -> None:
     model, history = run.model, run.history
     figures = Table("rows", model.score_name, f"loss ({model.net.loss_name})")
     for part in ("train", "validation", "test"):

@@ -133,7 +133,7 @@ class Splits:
         return cls(train, validation, test)
 
 
-class Run:
+class TrainingRun:
     """A prepared run: the table is checked and split, and the net is made.
 
     Attributes

@@ -11,7 +11,8 @@ from bpkernel.functions.activations import pointer_to_forward, pointer_to_second
 from bpkernel.functions.clipped_losses import BinaryLogLoss, LogLoss, PoissonLoss
 from bpkernel.functions.losses import BY_NAME as LOSSES
 from bpkernel.functions.losses import pointer_to_curvature, pointer_to_error, pointer_to_slope
-from bpkernel.functions.optimizers import OPTIMIZERS, pointer_to_factors, pointer_to_update
+from bpkernel.functions.optimizer import pointer_to_factors, pointer_to_update
+from bpkernel.functions.optimizers import OPTIMIZERS
 from bpkernel.kernels.sparse import pointers_to_sparse
 from bpkernel.kernels.sums import ALONE, compile_panels, compile_rows, no_panels
 from bpkernel.mlp import MLP

@@ -11,6 +11,7 @@ from bpkernel.functions.elementwise import Elementwise
 from bpkernel.functions.elementwise_losses import ANY, ElementwiseLoss
 from bpkernel.functions.losses import BY_NAME as LOSSES
 from bpkernel.functions.losses import TARGETS
+from bpkernel.functions.settings import flag
 
 Values = Literal["real", "positive", "probability"]
 Targets = Literal["real", "non_negative", "positive", "probability", "sign"]
@@ -119,7 +120,7 @@ class Activation(Own, Elementwise):
         self.g, self.g_prime = function_check.frozen_functions(g=g, g_prime=g_prime)
         self.g_second = None if g_second is None else function_check.frozen_functions(g_second=g_second)[0]
         self.values = function_check.one_of("values", values, ANY)
-        self.kinks = function_check.activation(self) if function_check.flag(check) else ()
+        self.kinks = function_check.activation(self) if flag("check", check) else ()
 
         self._keep((g, g_prime), {"values": values}, g_second=g_second)
 
@@ -188,7 +189,7 @@ class Loss(Own, ElementwiseLoss):
         self.outputs = function_check.one_of("outputs", outputs, ANY)
         self.targets = function_check.one_of("targets", targets, [kind for kind in TARGETS if kind != "distribution"])
         self.accepts = ANY[ANY.index(self.outputs) :]  # probabilities are positive, and positive numbers are real
-        self.kinks = function_check.loss(self) if function_check.flag(check) else ()
+        self.kinks = function_check.loss(self) if flag("check", check) else ()
 
         self._keep((error, slope), {"outputs": outputs, "targets": targets}, curvature=curvature)
 

@@ -63,13 +63,6 @@ def name_of(what: str, name: Any, built_in: Iterable[str]) -> str:
     return name
 
 
-def flag(check: Any) -> bool:
-    """The argument `check`."""
-    if not isinstance(check, (bool, np.bool_)):
-        raise TypeError(f"check must be True or False; got {check!r}")
-    return bool(check)
-
-
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
     """One of the allowed names."""
     if not isinstance(value, str) or value not in allowed:

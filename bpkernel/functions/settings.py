@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import fields, is_dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 
 def between(name: str, value: Any, low: float, high: float, allowed: str, *, with_low: bool = False) -> None:
@@ -17,6 +19,22 @@ def between(name: str, value: Any, low: float, high: float, allowed: str, *, wit
         number = math.inf
     if not (low < number < high or (with_low and number == low)):
         raise ValueError(message)
+
+
+def whole(name: str, value: Any, low: int) -> None:
+    """Raise TypeError or ValueError unless a setting is an integer of at least `low`."""
+    message = f"{name} must be an integer of at least {low}; got {value!r}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(message)
+    if value < low:
+        raise ValueError(message)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; raises TypeError for anything else."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
 
 
 class WithSettings:

@@ -17,7 +17,7 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.tiles import add_product
 from bpkernel.codegen.views import line, matrix, row_of, rows_from, vector
-from bpkernel.functions.optimizers import update
+from bpkernel.functions.optimizer import update
 from bpkernel.kernels.layout import Layout
 from bpkernel.runtime.memory import padded
 
@@ -40,6 +40,7 @@ class Lists(NamedTuple):
     sums: int
     deltas: int
     gradient: int
+    penalties: int
     step: int
     total: int
 
@@ -111,10 +112,22 @@ def _gradient(i: Any, j: Any, add: int, z: Any, delta: Any, g: Any) -> None:
             g[p] = add_product(g[p], z[n, i[p]], delta[n, j[p]])
 
 
-def _step(
-    pointer: int, i: Any, j: Any, bias: int, l2: float, row: int, w: Any, g: Any, state: Any, factors: Any, scratch: Any
-) -> None:
-    """The optimizer's step on the weights (i, j) of a list; to the gradient `l2` w is added, but not for biases.
+def _penalties(i: Any, j: Any, bias: int, l2: float, l1: float, row: int, w: Any, g: Any) -> None:
+    """Add l2 w + l1 sign w to the gradient g (n_present,) of the weights (i, j) of a list, but not for biases.
+
+    i, j (n_present,);  w (≥ rows of the edge * row,).
+    """
+    decay, size, zero = g.dtype.type(l2), g.dtype.type(l1), g.dtype.type(0)
+    for p in range(i.size):
+        if i[p] >= bias:
+            w_ij = w[i[p] * np.uint64(row) + j[p]]
+            g[p] = add_product(g[p], decay, w_ij)
+            g[p] += size if w_ij > zero else zero
+            g[p] -= size if w_ij < zero else zero
+
+
+def _step(pointer: int, i: Any, j: Any, row: int, w: Any, g: Any, state: Any, factors: Any, scratch: Any) -> None:
+    """The optimizer's step on the weights (i, j) of a list.
 
     pointer: to its update;  i, j, g (n_present,): g is overwritten;  w (≥ rows of the edge * row,), state (n_slots, ≥
     likewise): the listed numbers are overwritten;  factors (n_factors,);  scratch (≥ 1 + n_slots, PIECE): overwritten.
@@ -125,8 +138,6 @@ def _step(
         own_w, own_g = row_of(scratch, 0, 0, n), line(g, first, first + n)
         for p in range(n):
             own_w[p] = w[i[first + p] * np.uint64(row) + j[first + p]]
-            if l2 != 0 and i[first + p] >= bias:
-                own_g[p] = add_product(own_g[p], own_w.dtype.type(l2), own_w[p])
         for slot in range(n_slots):
             own, whole = row_of(scratch, 1 + slot, 0, n), row_of(state, slot, 0, w.size)
             for p in range(n):
@@ -155,9 +166,12 @@ sums_of_few, _pointer_to_sums = by_pointer(
 gradient_of_few, _pointer_to_gradient = by_pointer(
     lambda p: types.none(*_list, types.intp, matrix(p.storage), matrix(p.storage), vector(p.master))
 )
+penalties_of_few, _pointer_to_penalties = by_pointer(
+    lambda p: types.none(*_list, types.intp, types.float64, types.float64, types.intp, vector(p.master), vector(p.master))
+)
 step_of_few, _pointer_to_step = by_pointer(
     lambda p: types.none(
-        *(types.intp, *_list, types.intp, types.float64, types.intp, vector(p.master), vector(p.master), matrix(p.master)),
+        *(types.intp, *_list, types.intp, vector(p.master), vector(p.master), matrix(p.master)),
         *(vector(types.float64), matrix(p.master)),
     )
 )
@@ -197,7 +211,7 @@ def place_of_row(i: Any, low: int, high: int, row: int) -> int:
 
 def no_lists() -> Lists:
     """Lists of a net whose edges are all computed in tiles."""
-    return Lists(np.zeros(1, np.uint32), np.zeros(1, np.uint32), 0, 0, 0, 0, 0)
+    return Lists(np.zeros(1, np.uint32), np.zeros(1, np.uint32), 0, 0, 0, 0, 0, 0)
 
 
 def lists_of(layout: Layout, present: np.ndarray) -> tuple[np.ndarray, Lists]:
@@ -224,6 +238,7 @@ def lists_of(layout: Layout, present: np.ndarray) -> tuple[np.ndarray, Lists]:
         _pointer_to_sums(_sums, precision),
         _pointer_to_sums(_deltas, precision),
         _pointer_to_gradient(_gradient, precision),
+        _pointer_to_penalties(_penalties, precision),
         _pointer_to_step(_step, precision),
         _pointer_to_total(_total, precision),
     )

@@ -51,6 +51,8 @@ NODE = np.dtype(
         ("forward", np.int64),  # pointer to its activation
         ("vjp", np.int64),  # pointer to the vector-Jacobian product of its activation
         ("keep_a", np.int64),  # 1 if its activation needs a for that
+        ("dropout", np.float64),  # share of its units that are set to 0 in training
+        ("noise", np.float64),  # standard deviation of what is added to the inputs in training
         ("z_tiles", np.int64),  # offset of its packed z in a buffer of packed units, for each sample; -1 if there are none
         ("delta_panels", np.int64),  # of its packed δ
         ("first_in", np.int64),  # its incoming edges are those from first_in up to end_in
@@ -99,6 +101,8 @@ class Layout:
     Attributes
     ----------
     precision : Precision
+    disturbs : bool
+        Whether training has dropout or noise.
     pairs : tuple of (int, int)
     nodes, edges : structured arrays of NODE and EDGE
         The edges are sorted by target, then source.
@@ -123,7 +127,7 @@ class Layout:
         to_inputs: bool = False,
     ):
         self.sizes, self.activations, self.dtype = tuple(sizes), tuple(activations), dtype
-        self.precision = Precision.of(dtype)
+        self.precision, self.disturbs = Precision.of(dtype), False
         self.pairs = chain(len(self.sizes)) if pairs is None else tuple(sorted(pairs, key=lambda pair: pair[::-1]))
         out_edges = sorted(range(len(self.pairs)), key=self.pairs.__getitem__)
         self.out_edges = np.array(out_edges, np.int64)
@@ -138,7 +142,7 @@ class Layout:
             row = row_length(LINE // storage.itemsize + padded(size, storage), storage)
             keep_a = number > 0 and self.activations[number - 1].needs_a
             edges = [bisect(ends, number) for ends in (targets, sources) for bisect in (bisect_left, bisect_right)]
-            nodes.append((size, self.n_units, row, 0, 0, keep_a, -1, -1, *edges))
+            nodes.append((size, self.n_units, row, 0, 0, keep_a, 0.0, 0.0, -1, -1, *edges))
             self.n_units += row
         self.nodes = np.array(nodes, NODE)
 
@@ -177,6 +181,17 @@ class Layout:
             if number in wide["target"]:
                 node["delta_panels"] = self.n_packed_units
                 self.n_packed_units += padded(int(node["n_units"]), self.precision.storage)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What an optimizer's state depends on."""
+        return self.sizes, self.pairs, self.dtype
+
+    def disturb(self, dropout: Sequence[float], input_dropout: float, input_noise: float) -> None:
+        """Set the dropout of the hidden nodes and of the inputs, and the noise of the inputs."""
+        self.nodes["dropout"][:-1] = input_dropout, *dropout
+        self.nodes["noise"][0] = input_noise
+        self.disturbs = bool(self.nodes["dropout"].any() or self.nodes["noise"].any())
 
     @property
     def branches(self) -> bool:

@@ -36,7 +36,7 @@ NET = np.dtype(  # addresses and sizes of a net's operands
     ],
     align=True,
 )
-INT64, INT32, UINT32 = np.dtype("int64"), np.dtype("int32"), np.dtype("uint32")
+INT64, INT32, UINT32, UINT64 = map(np.dtype, ("int64", "int32", "uint32", "uint64"))
 FLOAT32, FLOAT64, BOOL = np.dtype("float32"), np.dtype("float64"), np.dtype("bool")
 
 KEPT: list[Any] = []  # nets whose addresses compiled functions contain: Numba frees no compiled function
@@ -114,9 +114,10 @@ def _outputs_of_row(dtype: np.dtype) -> Callable[..., int]:
         load_row((x, x_stride, x_double), line(z, per, per + nodes[0].n_units))
         X, sparse = block(z, 0, 0, 0), Sparse(none, array_at(net, 0, INT32), line(z, 0, 0), 0, 0)  # the inputs are loaded
         none_packed = line(z, 0, 0)
-        units = Units(1, False, z, z, line(z, 0, 0), none_packed, fault)  # z replaces a in memory
+        own_key = array_at(net, 0, UINT64)
+        units = Units(1, False, z, z, line(z, 0, 0), none_packed, none_packed, own_key, fault)  # z replaces a in memory
         index, present = array_at(net, 0, UINT32), array_at(net, 0, BOOL)
-        lists = Lists(index, index, 0, 0, 0, 0, 0)  # absent weights are 0, and all edges are computed in tiles
+        lists = Lists(index, index, 0, 0, 0, 0, 0, 0)  # absent weights are 0, and all edges are computed in tiles
         own = Net(nodes, edges, none, params, lists, present, panels, 0, 0)
         forward_pass(own, X, X, sparse, rows, units, none_packed, 0)
         if fault[0] == 0:

@@ -6,13 +6,14 @@ import numpy as np
 
 from bpkernel.functions.activations import Identity, pointer_to_vjp
 from bpkernel.functions.losses import pointer_to_error, pointer_to_slope
-from bpkernel.functions.optimizers import pointer_to_factors, pointer_to_update
+from bpkernel.functions.optimizer import pointer_to_factors, pointer_to_update
 from bpkernel.kernels import partition
 from bpkernel.kernels.few_weights import PIECE, Lists, lists_of
 from bpkernel.kernels.layout import Layout
 from bpkernel.kernels.packing import WORTH_PACKING
+from bpkernel.kernels.regularisation import NOT_REGULARISED, Regularisation
 from bpkernel.kernels.sparse import pointers_to_sparse
-from bpkernel.kernels.stages import SUM_OF_GRADIENTS, TRAINING
+from bpkernel.kernels.stages import MEASURE, NORMS, PASSES, PREPARE, RESCALE, SUM_OF_GRADIENTS, UPDATE
 from bpkernel.kernels.sums import compile_panels, no_panels
 from bpkernel.runtime import task_queue
 from bpkernel.runtime.memory import aligned_zeros
@@ -62,10 +63,12 @@ class Units(NamedTuple):
     z: np.ndarray  # (n_samples * n_units,)
     delta: np.ndarray  # (n_samples * n_units,), or empty without a backward pass
     packed: np.ndarray  # (n_samples * n_packed_units,): packed z and δ, or empty
+    undropped: np.ndarray  # (n_samples * n_units,): z from before dropout; empty without dropout and noise
+    key: np.ndarray  # (2,) uint64: the seed of dropout and noise, and the step
     fault: np.ndarray  # (1,) int64: address of an exception that an activation or a loss has raised, or 0
 
 
-class Step(NamedTuple):
+class OptimizerStep(NamedTuple):
     """An optimizer, and the objective whose gradient it is given."""
 
     update: int  # pointer to its update, or 0 if there is no optimizer
@@ -74,8 +77,22 @@ class Step(NamedTuple):
     n_factors: int  # numbers that `factors` makes of them
     state: np.ndarray  # (n_slots, n_params)
     steps: np.ndarray  # (1,) int64
+    kept: np.ndarray  # (n_kept,) float64
+    rates: np.ndarray  # (n_batches,) float64: the learning rate of each batch of a call; (0,) for that of the settings
     mean: bool  # whether the gradient is of the batch's mean error, or of its sum
-    alpha: float  # L2: ½ alpha Σ w² is added to the Σ_n s_n E^n of a batch; biases are left out
+    alpha: float  # what penalties are multiplied by, 0 if there are none
+    penalties: np.ndarray  # (n_edges, 2) float64: factors of ½ Σ w² and of Σ |w| of each edge, biases left out
+    clip_value: float  # most size of a number of the gradient, or 0
+    clip_norm: float  # most norm of the gradient, or 0
+    max_norm: np.ndarray  # (n_nodes,) float64: most norm of the weights that lead to a unit of each node; (0,) for no limits
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """What is done once at the start, then what is done for every batch."""
+        if not self.update:
+            return SUM_OF_GRADIENTS
+        limits = (NORMS, RESCALE) if self.max_norm.size else ()
+        return (PREPARE, PASSES, *((MEASURE,) if self.clip_norm else ()), UPDATE, *limits)
 
 
 class Work(NamedTuple):
@@ -91,10 +108,13 @@ class Work(NamedTuple):
     groups: np.ndarray  # (n_groups,) of GROUP
     pieces: np.ndarray  # (n_pieces,) of GROUP
     dw: np.ndarray  # (n_threads, size of the largest group + scratch of `update_listed`): gradients
-    gradient: np.ndarray  # (n_params,): the sum of all gradients, added to; (0,) with an optimizer
+    gradient: np.ndarray  # (n_params,): the sum of all gradients, added to, or with `clip_norm` the gradient; else (0,)
     factors: np.ndarray  # (2, n_factors) float64: of the optimizer, for this step and the next
     objective: np.ndarray  # (2, 2) float64, likewise: alpha / Σ_n s_n, and n / Σ_n s_n
-    squares: np.ndarray  # (2, rows of weights) float64, likewise: Σ w² of each row
+    squares: np.ndarray  # (2, rows of weights) float64, likewise: twice the penalty of each row, without alpha
+    norms: np.ndarray  # (rows of weights,) float64: Σ (∂E/∂w)² of each row
+    columns: np.ndarray  # (n_blocks,) of COLUMNS: the units whose weights are limited
+    limits: np.ndarray  # (n_units,) float64: what the weights that lead to each unit with a limit are multiplied by
     queue: np.ndarray  # the state of the task queue
 
 
@@ -122,17 +142,26 @@ def widths(layout: Layout) -> list[int]:
 
 
 def step(
-    optimizer: type[Any], settings: np.ndarray, state: np.ndarray, steps: np.ndarray, layout: Layout, *, alpha: float = 0.0
-) -> Step:
+    optimizer: type[Any],
+    settings: np.ndarray,
+    state: np.ndarray,
+    steps: np.ndarray,
+    kept: np.ndarray,
+    layout: Layout,
+    objective: Regularisation = NOT_REGULARISED,
+) -> OptimizerStep:
     """The operands of an optimizer, compiled: a class of the table, the settings and the state of an instance."""
     update = pointer_to_update(optimizer.update, layout.precision)
     factors = pointer_to_factors(optimizer.factors, layout.precision)
-    return Step(update, factors, settings, optimizer.n_factors, state, steps, True, alpha)
+    own = objective.alpha, objective.penalties, objective.clip_value, objective.clip_norm, objective.max_norm
+    return OptimizerStep(update, factors, settings, optimizer.n_factors, state, steps, kept, np.zeros(0), True, *own)
 
 
-def no_step(layout: Layout) -> Step:
+def no_step(layout: Layout) -> OptimizerStep:
     """No optimizer: the gradient is that of Σ_n s_n E^n, and the weights stay."""
-    return Step(0, 0, np.zeros(0), 0, np.zeros((0, 0), layout.precision.master), np.zeros(1, np.int64), False, 0.0)
+    none = np.zeros(0)
+    state = np.zeros((0, 0), layout.precision.master), np.zeros(1, np.int64)
+    return OptimizerStep(0, 0, none, 0, *state, none, none, False, 0.0, np.zeros((0, 2)), 0.0, 0.0, none)
 
 
 def samples(X: np.ndarray, T: np.ndarray, s: np.ndarray) -> Samples:
@@ -162,20 +191,30 @@ def sparse_samples(X: Any, T: np.ndarray, s: np.ndarray, layout: Layout) -> Samp
     return Samples(np.empty((0, X.shape[1]), T.dtype), np.empty((0, X.shape[1]), other), T, s, csr)
 
 
-def units(layout: Layout, n_samples: int, *, backward: bool = False, packed: bool = False, keep_a: bool = False) -> Units:
-    """Scratch memory for the units; `backward` makes room for δ, `packed` for packed z and δ."""
+def units(
+    layout: Layout,
+    n_samples: int,
+    *,
+    backward: bool = False,
+    packed: bool = False,
+    keep_a: bool = False,
+    training: bool = False,
+) -> Units:
+    """Scratch memory for the units; `backward` makes room for δ, `packed` for packed z and δ, `training` for dropout."""
     size, (storage, accumulation, _) = n_samples * layout.n_units, layout.precision
     z = aligned_zeros(size, storage)
     layout.set_ones(z, n_samples)
     a, delta = aligned_zeros(size, accumulation), aligned_zeros(size if backward else 0, storage)
     packed_units = aligned_zeros(n_samples * layout.n_packed_units if packed else 0, storage)
-    return Units(n_samples, keep_a, a, z, delta, packed_units, np.zeros(1, np.int64))
+    undropped = aligned_zeros(size if training and layout.disturbs else 0, storage)
+    own = packed_units, undropped, np.zeros(2, np.uint64), np.zeros(1, np.int64)
+    return Units(n_samples, keep_a, a, z, delta, *own)
 
 
 def work(
     layout: Layout,
     net: Net,
-    step: Step,
+    step: OptimizerStep,
     batch_size: int,
     n_threads: int,
     *,
@@ -198,10 +237,13 @@ def work(
     few = batch_size < WORTH_PACKING
     if few and layout.n_packed > 0:
         compile_panels(net.panels, (), precision, add=layout.branches, dots=True)
+    n_gradient = 0 if step.update and not step.clip_norm else layout.n_params
     copies, n_packed = n_threads if n_chunks else 1, 0 if few else layout.n_packed
     return Work(
-        np.array(TRAINING if step.update else SUM_OF_GRADIENTS, np.int64),
-        units(layout, together * n_threads or batch_size, backward=True, packed=not few, keep_a=keep_a),
+        np.array(step.stages, np.int64),
+        units(
+            layout, together * n_threads or batch_size, backward=True, packed=not few, keep_a=keep_a, training=step.update != 0
+        ),
         together,
         np.zeros(batch_size),
         np.zeros(batch_size, precision.accumulation),
@@ -210,9 +252,12 @@ def work(
         groups,
         pieces,
         aligned_zeros(n_threads * largest, precision.master).reshape(n_threads, largest),
-        aligned_zeros(0 if step.update else layout.n_params, precision.master) if gradient is None else gradient,
+        aligned_zeros(n_gradient, precision.master) if gradient is None else gradient,
         np.zeros((2, step.n_factors)),
         np.zeros((2, 2)),
         np.zeros((2, sum(layout.n_rows))),
+        np.zeros(sum(layout.n_rows)),
+        partition.column_blocks(layout, step.max_norm),
+        np.zeros(layout.n_units if step.max_norm.size else 0),
         task_queue.make(n_threads),
     )

@@ -38,6 +38,9 @@ GROUP = np.dtype(
     align=True,
 )
 
+COLUMNS = np.dtype([("node", np.int64), ("first", np.int64), ("end", np.int64)], align=True)  # units of a node
+COLUMN_BLOCK = 256  # units whose weights are limited by one task
+
 
 def threads_worth(flops: int) -> int:
     """The threads, of those available, that this much work is worth."""
@@ -101,6 +104,15 @@ def weight_groups(layout: Layout, n_threads: int, *, chunked: bool) -> tuple[np.
             pieces += [(*piece, len(pieces) + i, len(pieces) + i + 1) for i, piece in enumerate(own)]
         place += n_rows
     return np.array(groups, GROUP), np.array(pieces, GROUP)
+
+
+def column_blocks(layout: Layout, limits: np.ndarray) -> np.ndarray:
+    """Blocks of units, an array of COLUMNS, of the nodes that have a finite limit; limits (n_nodes,) or (0,)."""
+    blocks = []
+    for node in np.flatnonzero(np.isfinite(limits)).tolist():
+        size = layout.sizes[node]
+        blocks += [(node, first, min(first + COLUMN_BLOCK, size)) for first in range(0, size, COLUMN_BLOCK)]
+    return np.array(blocks, COLUMNS)
 
 
 @kernel

@@ -7,6 +7,7 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, flat, row_of, rows_from
 from bpkernel.functions.losses import errors
+from bpkernel.kernels.dropout import add_noise, drop, undropped_rows
 from bpkernel.kernels.few_weights import listed, sums_of_few
 from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
 from bpkernel.kernels.packing import pack_deltas, pack_z, transposed_rows
@@ -31,7 +32,7 @@ def load_inputs(X: Any, rows: Any, z: Any) -> None:
 
 @kernel
 def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: Any, packed: Any, first: int) -> None:
-    """Eq. 1 for every node in turn: z, and a of the last node, of nodes that need it, or of all.
+    """Eq. 1 for every node in turn: z, and a of the last node, of nodes that need it, or of all; with dropout in training.
 
     X, X_other (any, n_in), or sparse: inputs, in one of them;  rows (n,): their rows;  z and a of `units`, rows first to
     first + n: overwritten, except the z of sparse inputs;  packed (n_packed,): the packed weights, or (0,).
@@ -43,6 +44,11 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
     elif X_other.shape[0] > 0:
         load_inputs(X_other, rows, z_inputs)
     per = per_line(units.z)
+    if units.undropped.size > 0:
+        if net.nodes[0].noise > 0:
+            add_noise(units, net.nodes[0].noise, rows, net.nodes[0].n_units, z_inputs)
+        if net.nodes[0].dropout > 0:
+            drop(units, net.nodes[0], 0, rows, z_inputs)
     if units.packed.size > 0 and net.nodes[0].z_tiles >= 0 and sparse.sums == 0:
         pack_z(net.nodes[0], rows_from(z_inputs, 0, n, per), first, units.n_samples, units.packed)
     for target in range(1, net.nodes.size):
@@ -52,6 +58,9 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
         if units.keep_a or node.keep_a or target == last:
             copy_rows(z, rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0))
         outputs(node.forward, node.n_units, z, units.fault)
+        if units.undropped.size > 0 and node.dropout > 0:
+            copy_rows(z, undropped_rows(units, node, first, n))
+            drop(units, node, target, rows, z)
         if units.packed.size > 0 and node.z_tiles >= 0:
             pack_z(node, rows_from(z, 0, n, per), first, units.n_samples, units.packed)
 
@@ -116,7 +125,11 @@ def backward_pass(net: Any, T: Any, rows: Any, units: Any, scale: Any, packed: A
             output_deltas((net.slope, node.vjp), node.n_units, a, z, T, rows, scale, delta, units.fault)
         sums_from(net, (units.delta, units.delta), units.n_samples, packed, number, first, n, 0)
         if node.first_out < node.end_out:
-            hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
+            if units.undropped.size > 0 and node.dropout > 0:
+                drop(units, node, number, rows, delta)
+                hidden_deltas(node.vjp, a, undropped_rows(units, node, first, n), node.n_units, delta, units.fault)
+            else:
+                hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
         if units.packed.size > 0 and node.delta_panels >= 0:
             pack_deltas(node, rows_from(delta, 0, n, per), first, units.n_samples, units.packed)
 

@@ -5,9 +5,9 @@ from typing import Any
 from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import block, line, row_of, rows_from
-from bpkernel.functions.optimizers import update
+from bpkernel.functions.optimizer import update
 from bpkernel.kernels.few_weights import PIECE, gradient_of_few, listed_in_group, step_of_few, total_of_few
-from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
+from bpkernel.kernels.layout import unit_rows, whole_lines
 from bpkernel.kernels.partition import group_range
 from bpkernel.kernels.sparse import gradient_of_sparse
 from bpkernel.kernels.sums import gradient, gradient_of_packed
@@ -116,22 +116,17 @@ def keep_present(net: Any, group: Any, numbers: Any) -> None:
 
 
 @kernel
-def update_group(net: Any, step: Any, group: Any, l2: float, factors: Any, g: Any) -> None:
-    """The optimizer's step on a group, from its gradient g (size of the group,), to which `l2` w is added; but not for
-    biases."""
+def update_group(net: Any, step: Any, group: Any, factors: Any, g: Any) -> None:
+    """The optimizer's step on a group, from its gradient g (size of the group,)."""
     start, size = group_range(net, group)
     params = line(net.params, start, start + size)
-    if step.alpha > 0:
-        edge, decay = net.edges[group.edge], params.dtype.type(l2)
-        for i in range(edge.row if edge.bias and group.first == 0 else 0, size):
-            g[i] += decay * params[i]
     update(step.update, (params, g, rows_from(step.state, 0, step.state.shape[0], start), factors))
     keep_present(net, group, params)  # momentum of a weight from before it was pruned would move it
 
 
 @kernel
-def update_listed(net: Any, step: Any, group: Any, l2: float, factors: Any, g: Any, scratch: Any) -> None:
-    """The same for a group whose gradient, the first numbers of g, is of its present weights; the others keep their state.
+def update_listed(net: Any, step: Any, group: Any, factors: Any, g: Any, scratch: Any) -> None:
+    """The same for a group whose gradient, g (n_present,), is of its present weights; the others keep their state.
 
     scratch (≥ (1 + n_slots) * PIECE,): overwritten.
     """
@@ -139,8 +134,7 @@ def update_listed(net: Any, step: Any, group: Any, l2: float, factors: Any, g: A
     i, j = listed_in_group(net, group)
     params = line(net.params, edge.weights, edge.weights + (edge.bias + edge.n_in) * edge.row)
     state, pieces = rows_from(step.state, 0, n_slots, edge.weights), block(scratch, 0, 1 + n_slots, PIECE)
-    decay, own_g = l2 if step.alpha > 0 else 0.0, line(g, 0, i.size)
-    step_of_few(net.lists.step, (step.update, i, j, edge.bias, decay, edge.row, params, own_g, state, factors, pieces))
+    step_of_few(net.lists.step, (step.update, i, j, edge.row, params, g, state, factors, pieces))
 
 
 @kernel
@@ -155,16 +149,3 @@ def add_gradient(net: Any, sparse: Any, group: Any, g: Any, total: Any) -> None:
     total_g = line(total, start, start + size)
     for i in range(size):
         total_g[i] += g[i]
-
-
-@kernel
-def square_group(net: Any, group: Any, squares: Any) -> None:
-    """Σ_j w_ij² of each row of weights of a group; squares (rows of all edges,): overwritten, except for rows of biases."""
-    edge = net.edges[group.edge]
-    weights = weight_rows(edge, net.params)
-    for i in range(max(group.first, edge.bias), group.last + 1):
-        w_i = row_of(weights, i, 0, edge.n_out)
-        total = w_i.dtype.type(0)
-        for j in range(w_i.size):
-            total += w_i[j] * w_i[j]
-        squares[group.place + i - group.first] = total

@@ -4,7 +4,8 @@ import ctypes
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numba
 
@@ -96,3 +97,27 @@ def busy_elsewhere() -> int:
         return 0
     others = [(thread, n_running) for thread, n_running in list(_running.items()) if thread != this]
     return sum(n_running for thread, n_running in others if any(frame.f_code is launch.__code__ for frame in stack(thread)))
+
+
+def use_one_thread() -> None:
+    """Let the kernels that this Python thread calls run on one thread from now on."""
+    numba.set_num_threads(1)
+
+
+@contextmanager
+def limited(n_jobs: int | None) -> Iterator[None]:
+    """Kernels of this Python thread run on up to n_jobs threads meanwhile; -1 for all, -2 for all but one; None: no change.
+
+    Raises ValueError for 0.
+    """
+    if n_jobs is None:
+        yield
+        return
+    if n_jobs == 0:
+        raise ValueError("n_jobs must be None, a number of threads, or negative, where -1 means all; got 0")
+    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
+    numba.set_num_threads(max(1, min(n_jobs if n_jobs > 0 else most + 1 + n_jobs, most)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

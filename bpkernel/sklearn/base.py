@@ -6,7 +6,6 @@ as coefficients that no longer fit the layers, is left to scikit-learn's code.
 """
 
 import functools
-from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,13 +15,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import validate_data
 
-from bpkernel.sklearn import levenberg_marquardt, optimizers
+from bpkernel.epochs import Epochs
+from bpkernel.runtime.threads import limited
+from bpkernel.sklearn import optimizers, own_training
 from bpkernel.sklearn.coefficients import Coefficients, ComposedOrders, Objective, readable, samples
 from bpkernel.sklearn.losses import check_targets, loss_type
-from bpkernel.sklearn.nets import Nets, known
+from bpkernel.sklearn.nets import known
+from bpkernel.sklearn.own_fits import OwnFits
 from bpkernel.sklearn.rules import finite, in_float32, overrides, refuse_no_weight, warn
 from bpkernel.sklearn.topology import layer_sizes
-from bpkernel.training import Epochs
+from bpkernel.sklearn.validation_data import HeldBack
 from bpkernel.validation import EITHER
 
 NUMERICS = "_backprop", "_forward_pass", "_compute_loss_grad"  # methods whose results the kernels compute
@@ -30,7 +32,7 @@ BETWEEN_EPOCHS = ("_update_no_improvement_count",)
 LARGEST = 1e12  # of float64 targets with float32 weights: squares of much larger ones overflow here, but not in scikit-learn
 
 
-class OnKernels(Nets):
+class OnKernels(OwnFits):
     """What both estimators compute differently from scikit-learn."""
 
     _no_improvement_count: int
@@ -46,7 +48,8 @@ class OnKernels(Nets):
         if held is not None and isinstance(X, np.ndarray) and self._has_layers() and known(activations):
             network = held.network_of(self.coefs_, self.intercepts_, activations, X.dtype)
             if network is not None and network.layout.sizes[0] == X.shape[1]:
-                return network.outputs(readable(X, network.layout.dtype))
+                with limited(self.n_jobs):
+                    return network.outputs(readable(X, network.layout.dtype))
         return super()._forward_pass_fast(X, check_input=False)
 
     # ---------------------------------------------------------------------------------------------- ordinary input
@@ -68,7 +71,7 @@ class OnKernels(Nets):
         if checked is None:
             checked = super()._validate_input(X, y, incremental, reset)
             check_targets(self.loss, checked[1], checked[0].dtype)
-        if self.solver == "lm":
+        if not self._is_known_to_scikit_learn():
             self._input = checked
         return checked
 
@@ -85,33 +88,32 @@ class OnKernels(Nets):
     # -------------------------------------------------------------------------------------------------------- fitting
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
-        """As scikit-learn's, but if it fails, the estimator is as it was before."""
+        """As scikit-learn's, with the solvers that it does not have, on the threads of `n_jobs`."""
         if incremental and self.solver == "lm":
             self._check_solver()  # which scikit-learn's regressor does not call
-        before = self.__dict__.copy()
-        goes_on = "coefs_" in before and (incremental or self.warm_start)
-        undo = self._undo() if goes_on else lambda: None
-        try:
-            if goes_on:
-                self._refuse_another_topology()
+        if incremental and isinstance(getattr(self, "class_weight", None), str):
+            raise ValueError(
+                "class_weight='balanced' is not for partial_fit, which does not see all samples: pass a dictionary of weights"
+            )
+        if not incremental:
+            self.__dict__.pop("early_stopped_", None)
+        goes_on = "coefs_" in self.__dict__ and (incremental or self.warm_start)
+        if goes_on:
+            self._refuse_another_topology()
+        with limited(self.n_jobs), self._shown_to_callbacks():
             if goes_on and incremental and sample_weight is None and self._fit_in_order(X, y):
                 return self
+            own = own_training.wanted(self, incremental=incremental)
+            if own and self.solver in own_training.ALL_SAMPLES:
+                raise ValueError(f"solver={self.solver!r} does not have {', '.join(own)}; adam and others do")
             super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
-            if self.solver == "lm":  # for which scikit-learn checks the input, draws the weights, and does no more
-                if overrides(type(self), OnKernels, *NUMERICS):
-                    raise ValueError(
-                        f"solver='lm' cannot call methods that {type(self).__name__} overrides: {', '.join(NUMERICS)}"
-                    )
-                checked_X, checked_y = self.__dict__.pop("_input")
-                levenberg_marquardt.fit(self, checked_X, checked_y, sample_weight)
-            return self
-        except Exception:
-            if "coefs_" in before:
-                undo()
-                self.__dict__.update(before)
-                for name in set(self.__dict__) - set(before):
-                    del self.__dict__[name]
-            raise
+            if not self._is_known_to_scikit_learn():  # it checks the input, draws the weights, and does no more
+                self._fit_by_own_solver(sample_weight, incremental)
+        return self
+
+    def _refuse_overrides(self, what: str) -> None:
+        if overrides(type(self), OnKernels, *NUMERICS):
+            raise ValueError(f"{what} cannot call methods that {type(self).__name__} overrides: {', '.join(NUMERICS)}")
 
     def _fit_in_order(self, X: Any, y: Any) -> bool:
         """scikit-learn's `_fit` for `partial_fit` with ordinary input, in a tenth of its time; False if anything is unusual."""
@@ -122,6 +124,7 @@ class OnKernels(Nets):
             type(self.random_state) is int
             and self.solver in ("sgd", "adam")
             and not self.early_stopping
+            and not own_training.wanted(self, incremental=True)
             and all(type(n_units) is int for n_units in sizes)
             and type(self)._validate_input is OnKernels._validate_input
             and optimizers.known(self.__dict__.get("_optimizer"))
@@ -145,26 +148,9 @@ class OnKernels(Nets):
             )
         return True
 
-    def _undo(self) -> Callable[[], None]:
-        """A function that restores what training changes in place."""
-        held, optimizer = self.__dict__.get("_held"), self.__dict__.get("_optimizer")
-        lengths = [(a, len(a)) for a in (self.__dict__.get("loss_curve_"), self.__dict__.get("validation_scores_")) if a]
-        arrays = [] if held is None else [(a, a.copy()) for a in (held.network.params, held.state, held.steps)]
-        settings = None if optimizer is None else optimizer.__dict__.copy()
-
-        def undo() -> None:
-            for array, copied in arrays:
-                array[...] = copied
-            for values, length in lengths:
-                del values[length:]
-            if settings is not None:
-                optimizer.__dict__.update(settings)
-
-        return undo
-
     def _fit_lbfgs(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
         """scikit-learn's call of SciPy with the objective of the kernels, in the dtype of the initial coefficients."""
-        loss = self._loss_of_net()
+        loss, sample_weight = self._loss_of_net(), self._with_weights_of_classes(y, sample_weight)
         layer_units = scratch_and_units[-1]
         fits = layer_sizes(self.coefs_, self.intercepts_, self._topology) == tuple(layer_units)
         if loss is not None and fits and not overrides(type(self), OnKernels, *NUMERICS):
@@ -172,7 +158,7 @@ class OnKernels(Nets):
             dtype = np.result_type(*self.coefs_, *self.intercepts_)
             scratch = Coefficients(layer_units, self._activations(), loss.kernels, dtype, self._topology)
             objective = Objective(
-                scratch, samples(X, y, sample_weight, scratch.network.layout), float(self.alpha), self._loss_divided(y)
+                scratch, samples(X, y, sample_weight, scratch.network), float(self.alpha), self._loss_divided(y)
             )
             self._objective = objective, loss_type(loss, dtype, y, sample_weight)
             self.coefs_, self.intercepts_ = list(self.coefs_), list(self.intercepts_)  # whose items lbfgs replaces
@@ -192,6 +178,12 @@ class OnKernels(Nets):
 
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *scratch_and_units: Any) -> None:
         layer_units, incremental = scratch_and_units[-2:]
+        sample_weight = self._with_weights_of_classes(y, sample_weight, incremental=incremental)
+        own = own_training.wanted(self, incremental=incremental)
+        if own:
+            self._refuse_overrides(", ".join(own))
+            self._train_as_wanted(X, y, sample_weight, incremental)
+            return
         held = self._take()
         fits = held is not None and held.network.layout.sizes == tuple(layer_units)
         if held is None or not fits or not self._on_kernels(held, y, sample_weight):
@@ -218,13 +210,13 @@ class OnKernels(Nets):
 
     def _train(self, held: Coefficients, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool) -> None:
         """Epochs on the kernels, with scikit-learn's stopping rules and messages."""
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        X_val = y_val = s_val = None
+        X_val = y_val = s_val = held_back = None
         if self.early_stopping:
             X, X_val, y, y_val, sample_weight, s_val = self._split(X, y, sample_weight)
+            held_back = HeldBack(self, X_val, y_val, s_val, held)
+            self.validation_loss_curve_ = self.__dict__.get("validation_loss_curve_") or []
         dtype, batch_size = held.network.layout.dtype, self._batch_size(len(y))
-        seen = samples(X, y, sample_weight, held.network.layout)
+        seen = samples(X, y, sample_weight, held.network)
         batches = optimizers.batches(self._optimizer, held, int(batch_size), float(self.alpha))
         loss = self._loss_of_net()
         assert loss is not None  # there is a net
@@ -248,6 +240,8 @@ class OnKernels(Nets):
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+                if held_back is not None:
+                    self.validation_loss_curve_.append(held_back.loss())
                 self._update_no_improvement_count(self.early_stopping, X_val, y_val, s_val)
                 self._optimizer.iteration_ends(self.t_)
                 if self._converged() or incremental:

@@ -10,16 +10,17 @@ import numpy as np
 
 from bpkernel.derivatives import TOGETHER, Gradient
 from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
-from bpkernel.functions.optimizers import OPTIMIZERS
+from bpkernel.functions.optimizers import SGD, Adam
 from bpkernel.kernels import operands
-from bpkernel.kernels.layout import Layout
+from bpkernel.kernels.regularisation import regularisation
 from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import NO_ERRORS, Inference, Network
 from bpkernel.runtime.memory import aligned_zeros
+from bpkernel.sklearn.losses import n_outputs_of_a_target
 from bpkernel.sklearn.topology import Topology, layer_sizes
 from bpkernel.validation import EITHER
 
-N_SLOTS = max(optimizer.n_slots for optimizer in OPTIMIZERS)
+N_SLOTS = max(optimizer.n_slots for optimizer in (SGD, Adam))
 
 
 class Coefficients:
@@ -98,7 +99,8 @@ class Coefficients:
         key = optimizer, batch_size, alpha
         if self._batches is None or self._batches[0] != key:
             state, layout = self.state[: optimizer.n_slots], self.network.layout
-            step = operands.step(optimizer, settings.copy(), state, self.steps, layout, alpha=alpha)
+            own = settings.copy(), state, self.steps, np.zeros(0), layout, regularisation(layout, alpha)
+            step = operands.step(optimizer, *own)
             self._batches = key, MiniBatches(self.network, step, batch_size)
         batches = self._batches[1]
         batches.step.settings[:] = settings
@@ -128,9 +130,13 @@ class Objective:
         return (np.float64(error) / self._n_divided + penalty) / self._weight, gradient
 
 
-def samples(X: Any, T: np.ndarray, s: np.ndarray | None, layout: Layout) -> operands.Samples:
-    """Operands of inputs dense or sparse, targets T (n_samples, n_outputs) and weights s (n_samples,), ones if None."""
-    T = np.ascontiguousarray(T, layout.dtype)
+def samples(X: Any, T: np.ndarray, s: np.ndarray | None, network: Network) -> operands.Samples:
+    """Operands of inputs dense or sparse, targets T (n_samples, n_outputs) and weights s (n_samples,), ones if None.
+
+    With several outputs for each target, as those of a quantile regression, each target is as many times in T.
+    """
+    layout = network.layout
+    T = np.ascontiguousarray(T[:, :: n_outputs_of_a_target(network.loss)], layout.dtype)
     s = np.ones(len(T), layout.dtype) if s is None else np.ascontiguousarray(s, layout.dtype)
     if hasattr(X, "tocsr"):
         return operands.sparse_samples(X.tocsr(), T, s, layout)

@@ -4,33 +4,46 @@ import copy
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.metrics import d2_pinball_score
 from sklearn.neural_network import MLPClassifier as OriginalClassifier
 from sklearn.neural_network import MLPRegressor as OriginalRegressor
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted
 
 from bpkernel.mlp import MLP
-from bpkernel.sklearn.base import OnKernels
+from bpkernel.sklearn.hidden_layers import HiddenLayers
+from bpkernel.sklearn.losses import n_outputs_of_a_target
 from bpkernel.sklearn.nets import own_values
-from bpkernel.sklearn.parameters import CONSTRAINTS, LOSS_CONSTRAINTS, OWN, documentation, init_with_signature
+from bpkernel.sklearn.own_fits import stochastic
+from bpkernel.sklearn.parameters import (
+    CLASSIFIER_CONSTRAINTS,
+    COMMON,
+    CONSTRAINTS,
+    FITTED,
+    OF_CLASSIFIER,
+    OF_REGRESSOR,
+    OWN,
+    REGRESSOR_CONSTRAINTS,
+    documentation,
+    init_with_signature,
+)
 from bpkernel.sklearn.rules import finite
 from bpkernel.sklearn.topology import layer_sizes
 from bpkernel.validation import EITHER
 
 
-class Estimator(OnKernels):
+class Estimator(HiddenLayers):
     """What both estimators add to scikit-learn's."""
 
     _original: type[Any]
 
-    def __init__(self, *args: Any, connections: Any = None, masks: Any = None, init: Any = None, **named: Any):
-        super().__init__(*args, **named)
-        self.connections, self.masks, self.init = connections, masks, init
-
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_held", None)  # compiled code, and the numbers that the lists hold too
-        return {name: value for name, value in state.items() if value is not None or name not in OWN}
+        for name in ("_held", "_held_back"):  # compiled code, with the numbers that the lists hold too
+            state.pop(name, None)
+        return {name: value for name, value in state.items() if name not in OWN or value is not OWN[name]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -48,8 +61,8 @@ class Estimator(OnKernels):
     def to_sklearn(self) -> Any:
         """scikit-learn's own estimator in the same state; the two share nothing.
 
-        For tools that check the class of an estimator, such as converters to ONNX.  Raises ValueError if this estimator has
-        connections, masks, activations, a loss or an `init` that scikit-learn does not have.
+        For tools that check the class of an estimator, such as converters to ONNX.  Raises ValueError if this estimator has a
+        parameter that scikit-learn does not have.
         """
         own = own_values(self)
         if own:
@@ -58,7 +71,7 @@ class Estimator(OnKernels):
                 "to_mlp() converts all fitted estimators"
             )
         new = _in_state_of(self._original, self)
-        for name in (*OWN, "error_bars"):
+        for name in (*OWN, *FITTED, "posterior_"):
             new.__dict__.pop(name, None)
         return new
 
@@ -78,9 +91,9 @@ class Estimator(OnKernels):
     def to_mlp(self) -> MLP:
         """An `MLP` with these weights, whose outputs equal the results of `predict_proba` or `predict`.
 
-        Its loss is the one this estimator was trained with, without alpha; for several outputs, the MLP's squared error is the
-        sum over them, scikit-learn's is the mean.  Raises NotFittedError before `fit`, ValueError if coefficients
-        and activations do not form a net.
+        Its loss is the one this estimator was trained with, without alpha and l1, and it has the same dropout.  For several
+        outputs, the MLP's squared error is the sum over them, scikit-learn's is the mean.  Raises NotFittedError before `fit`,
+        ValueError if coefficients and activations do not form a net.
         """
         check_is_fitted(self)
         sizes, loss = layer_sizes(self.coefs_, self.intercepts_, self._topology), self._loss_of_net()
@@ -90,7 +103,8 @@ class Estimator(OnKernels):
         kept = () if self._topology is None else zip(pairs, self._topology.masks, strict=True)
         masks = {pair: mask for pair, mask in kept if mask is not None}
         made_of: tuple[Any, ...] = sizes, self.activation, self.out_activation_, loss.in_mlp, dtype, 0
-        net = MLP(*made_of, connections=pairs, masks=masks)
+        noise = {name: getattr(self, name) for name in ("dropout", "input_dropout", "input_noise")}
+        net = MLP(*made_of, connections=pairs, masks=masks, **noise)
         for mine, other in zip((*net.weights, *net.biases), (*self.coefs_, *self.intercepts_), strict=True):
             mine[...] = other
         return net
@@ -98,9 +112,57 @@ class Estimator(OnKernels):
 
 class MLPClassifier(Estimator, OriginalClassifier):
     __doc__ = documentation(OriginalClassifier)
-    __init__ = init_with_signature(OriginalClassifier, Estimator.__init__)
+    __init__ = init_with_signature(OriginalClassifier, {**COMMON, **OF_CLASSIFIER})
     _original = OriginalClassifier
-    _parameter_constraints: ClassVar[dict[str, Any]] = {**OriginalClassifier._parameter_constraints, **CONSTRAINTS}
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **OriginalClassifier._parameter_constraints,
+        **CONSTRAINTS,
+        **CLASSIFIER_CONSTRAINTS,
+    }
+
+    @available_if(stochastic)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Update the model with one epoch over the given data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or, for several labels, (n_samples, n_labels)
+        sample_weight : array-like of shape (n_samples,), default=None
+        classes : array of shape (n_classes,), default=None
+            All classes; needed in the first call.  For several labels not needed.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            As of ``fit``.  With ``early_stopping=True`` they are needed.  When what is monitored has not improved for
+            ``n_iter_no_change`` calls, the net goes back to its best weights, ``early_stopped_`` is True, and further calls
+            change nothing.
+
+        Returns
+        -------
+        self
+        """
+        if classes is None and "classes_" not in self.__dict__ and type_of_target(y).startswith("multilabel"):
+            classes = np.arange(np.asarray(y).shape[1])
+        held_back = X_val, y_val, sample_weight_val
+        return self._fit_with(held_back, True, super().partial_fit, X, y, sample_weight, classes)
+
+    def _encoded(self, y: Any) -> np.ndarray:
+        """Targets of the net (n_samples, n_outputs) from labels y."""
+        return np.asarray(self._label_binarizer.transform(y)).astype(bool).reshape(len(y), -1)
+
+    def _decoded(self, y: np.ndarray) -> np.ndarray:
+        """Labels from targets of the net (n_samples, n_outputs)."""
+        labels: np.ndarray = self._label_binarizer.inverse_transform(y)
+        return labels
 
     def _targets_of_mlp(self, y: Any) -> np.ndarray:
         """The targets (n_samples, n_outputs) of `to_mlp()` from classes y."""
@@ -144,20 +206,13 @@ class MLPClassifier(Estimator, OriginalClassifier):
 
 class MLPRegressor(Estimator, OriginalRegressor):
     __doc__ = documentation(OriginalRegressor)
-    error_bars: bool = False  # here for estimators whose `__init__` did not set it, as in older pickles
+    __init__ = init_with_signature(OriginalRegressor, {**COMMON, **OF_REGRESSOR})
     _original = OriginalRegressor
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **OriginalRegressor._parameter_constraints,
         **CONSTRAINTS,
-        "loss": LOSS_CONSTRAINTS,
-        "error_bars": ["boolean"],
+        **REGRESSOR_CONSTRAINTS,
     }
-
-    def _set_parameters(self, *args: Any, error_bars: bool = False, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self.error_bars = error_bars
-
-    __init__ = init_with_signature(OriginalRegressor, _set_parameters, error_bars=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
         super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
@@ -194,10 +249,50 @@ class MLPRegressor(Estimator, OriginalRegressor):
         _, std = self.posterior_.predict(self._dense(X), return_std=True)
         return y, std.reshape(y.shape)
 
-    def _dense(self, X: Any) -> np.ndarray:
-        """Inputs as scikit-learn checks them, dense."""
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return X.toarray() if hasattr(X, "toarray") else X
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None
+    ) -> Any:
+        """Update the model with one epoch over the given data; see `MLPClassifier.partial_fit`."""
+        return self._fit_with((X_val, y_val, sample_weight_val), True, super().partial_fit, X, y, sample_weight)
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        X, y = super()._validate_input(X, y, incremental, reset)
+        n_levels = n_outputs_of_a_target(self.loss)
+        if n_levels > 1:
+            y = np.repeat(y.reshape(len(y), -1), n_levels, axis=1)
+            if "_input" in self.__dict__:
+                self._input = X, y
+        return X, y
+
+    def _encoded(self, y: Any) -> np.ndarray:
+        """Targets of the net (n_samples, n_outputs) from targets y."""
+        y = np.asarray(y, float).reshape(len(y), -1)
+        n_levels = n_outputs_of_a_target(self.loss)
+        return y if y.shape[1] == self.n_outputs_ else np.repeat(y, n_levels, axis=1)
+
+    def _decoded(self, y: np.ndarray) -> np.ndarray:
+        """Targets as users pass them from targets of the net (n_samples, n_outputs)."""
+        y = y[:, :: n_outputs_of_a_target(self.loss)]
+        return y[:, 0] if y.shape[1] == 1 else y
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R² of the predictions; for several quantiles the mean of their D² (``sklearn.metrics.d2_pinball_score``)."""
+        if n_outputs_of_a_target(self.loss) == 1:
+            return float(super().score(X, y, sample_weight))
+        return self._score_of_quantiles(y, self.predict(X), sample_weight)
+
+    def _score(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        if n_outputs_of_a_target(self.loss) == 1:
+            return float(super()._score(X, y, sample_weight=sample_weight))
+        return self._score_of_quantiles(self._decoded(self._encoded(y)), self._predict(X, check_input=False), sample_weight)
+
+    def _score_of_quantiles(self, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
+        levels = self.loss.levels
+        scores = [
+            d2_pinball_score(y, np.squeeze(predicted[:, k :: len(levels)]), sample_weight=sample_weight, alpha=level)
+            for k, level in enumerate(levels)
+        ]
+        return float(np.mean(scores))
 
     def _targets_of_mlp(self, y: Any) -> Any:
         """The targets of `to_mlp()`."""

@@ -7,9 +7,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 
+from bpkernel.callback import Function
 from bpkernel.full_batch import LevenbergMarquardt
 from bpkernel.full_batch_training import FullBatchTraining
 from bpkernel.history import History
+from bpkernel.kernels.regularisation import regularisation
 from bpkernel.sklearn.coefficients import samples
 from bpkernel.sklearn.rules import refuse_no_weight, warn
 
@@ -23,7 +25,7 @@ def fit(estimator: Any, X: Any, y: np.ndarray, sample_weight: Any) -> None:
     X = X.toarray() if hasattr(X, "toarray") else X
     s = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=X.dtype)
     refuse_no_weight(s)
-    seen = samples(X, y, s, network.layout)
+    seen = samples(X, y, s, network)
     curve: list[float] = []
     divided, total = estimator._loss_divided(y), float(np.sum(seen.s, dtype=np.float64))
     lowest, waited = math.inf, 0
@@ -44,10 +46,11 @@ def fit(estimator: Any, X: Any, y: np.ndarray, sample_weight: Any) -> None:
         estimator.n_iter_, estimator.loss_, estimator.loss_curve_ = len(curve), curve[-1], curve
         return waited > estimator.n_iter_no_change
 
-    own: tuple[Any, ...] = network, LevenbergMarquardt(), len(y), float(estimator.alpha), np.random.default_rng(0)
+    penalty_of = regularisation(network.layout, float(estimator.alpha))
+    own: tuple[Any, ...] = network, LevenbergMarquardt(), len(y), penalty_of, np.random.default_rng(0)
     try:
         with held.training:
-            FullBatchTraining(*own).run(seen, None, estimator.max_iter, None, None, False, watch)
+            FullBatchTraining(*own).run(seen, None, estimator.max_iter, callbacks=[Function(watch, of_history=True)])
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
         return

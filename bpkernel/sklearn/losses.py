@@ -44,12 +44,22 @@ def own_loss(loss: Any) -> Any:
 
 def loss_of(loss: Any, output: str) -> LossOfEstimator | None:
     """The loss of a net with an output activation, or None if these do not go together."""
-    found = LOSSES.get((loss, output))
+    found = LOSSES.get((loss, output)) if isinstance(loss, str) and isinstance(output, str) else None
     if found is None:
-        own = own_loss(loss)
-        if own is not None and output in ACTIVATIONS and ACTIVATIONS[output].values in own.accepts:
+        own = own_loss(loss) or (BY_NAME[loss] if loss in ("squared_error", "poisson") else None)
+        activation = ACTIVATIONS.get(output) if isinstance(output, str) else output
+        if own is not None and activation is not None and activation.values in own.accepts:
             return LossOfEstimator(own, loss, "squared_error")
     return found
+
+
+def output_for(loss: Any, output: Any) -> Any:
+    """The output activation that a user has chosen; raises ValueError if the loss is not defined for its values."""
+    activation = ACTIVATIONS[output] if isinstance(output, str) else output
+    own = own_loss(loss) or BY_NAME[loss]
+    if activation.values not in own.accepts:
+        raise ValueError(f"output_activation={output!r} does not go with loss={loss!r}, which is not defined for its values")
+    return output
 
 
 def output_of(own: Any) -> str:
@@ -57,17 +67,19 @@ def output_of(own: Any) -> str:
     return next(output for values, output in OUTPUTS.items() if values in own.accepts)
 
 
-def check_targets(loss: Any, y: np.ndarray, dtype: np.dtype) -> None:
+def check_targets(loss: Any, y: np.ndarray, dtype: np.dtype, name: str = "y") -> None:
     """Raise ValueError if a loss that scikit-learn does not have is not defined for the targets y."""
     own = own_loss(loss)
     if own is None:
         return
-    n_outputs = 1 if y.ndim == 1 else y.shape[1]
-    if len(getattr(own, "levels", (0.5,))) > 1:
-        raise ValueError(
-            f"loss must have one level, since MLPRegressor has one output for each target; got {own!r}: use bp.MLP"
-        )
-    validation.targets("y", y, own, len(y), n_outputs, dtype)
+    n_levels = n_outputs_of_a_target(loss)
+    n_outputs = n_levels * (1 if y.ndim == 1 else y.shape[1])
+    validation.targets(name, y, own, len(y), n_outputs, dtype)
+
+
+def n_outputs_of_a_target(loss: Any) -> int:
+    """The outputs that a loss has for each target: several for several quantiles."""
+    return len(getattr(loss, "levels", (0.5,)))
 
 
 def loss_type(

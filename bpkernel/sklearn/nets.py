@@ -16,7 +16,8 @@ from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
 from bpkernel.functions.activations import HIDDEN
 from bpkernel.kernels.layout import chain
 from bpkernel.sklearn.coefficients import Coefficients, outputs, samples
-from bpkernel.sklearn.losses import LossOfEstimator, loss_of, output_of, own_loss
+from bpkernel.sklearn.losses import LossOfEstimator, loss_of, output_for, output_of, own_loss
+from bpkernel.sklearn.parameters import FITTED, OF_CLASSIFIER, OF_REGRESSOR, OWN, TRAINING
 from bpkernel.sklearn.topology import Topology, layer_sizes, same
 
 HIDDEN_NAMES = frozenset(HIDDEN)
@@ -26,7 +27,7 @@ IN_SCIKIT_LEARN = frozenset(DERIVATIVES)  # activations of hidden layers
 def known(activations: tuple[Any, ...]) -> bool:
     """Whether the kernels have these activations of the hidden layers and, last, of the outputs."""
     *hidden, output = activations
-    if output not in ACTIVATIONS:
+    if isinstance(output, str) and output not in ACTIVATIONS:
         return False
     return HIDDEN_NAMES.issuperset(hidden) or all(
         each in HIDDEN_NAMES if isinstance(each, str) else getattr(each, "hidden", False) for each in hidden
@@ -44,12 +45,16 @@ def own_values(estimator: Any) -> list[str]:
     found = [name for name in ("connections", "masks") if getattr(estimator, name) is not None]
     if not found and estimator._topology is not None:
         found = ["the connections or masks that it was fitted with"]
-    if estimator.solver == "lm":
-        found.append("solver='lm'")
-    if getattr(estimator, "error_bars", False):
-        found.append("error_bars=True")
-    if estimator.init is not None:
-        found.append(f"init={estimator.init!r}")
+    for name in ("init", *TRAINING, *OF_CLASSIFIER, *OF_REGRESSOR):
+        value = getattr(estimator, name, OWN[name])
+        if value is not OWN[name] and value != OWN[name] and value not in ([], ()):
+            found.append(f"{name}={value!r}")
+    if not isinstance(estimator.solver, str) or estimator.solver not in ("lbfgs", "sgd", "adam"):
+        found.append(f"solver={estimator.solver!r}")
+    if not isinstance(estimator.learning_rate, str):
+        found.append(f"learning_rate={estimator.learning_rate!r}")
+    if isinstance(estimator.alpha, (list, tuple)):
+        found.append(f"alpha={estimator.alpha!r}")
     if not isinstance(estimator.activation, str) or estimator.activation in HIDDEN_NAMES - IN_SCIKIT_LEARN:
         found.append(f"activation={estimator.activation!r}")
     return found if own_loss(estimator.loss) is None else [*found, f"loss={estimator.loss!r}"]
@@ -61,9 +66,11 @@ class Nets(BaseMultilayerPerceptron):
     `coefs_` and `intercepts_` are views of `_held`, a Coefficients, until someone replaces them.
     """
 
-    connections: Any = None  # here for estimators whose `__init__` did not set them, as in older pickles
-    masks: Any = None
-    init: Any = None
+    connections: Any
+    masks: Any
+    init: Any
+    loss_curve_: list[Any]
+    validation_scores_: list[Any] | None
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     _topology: Topology | None = None  # of the fitted net
@@ -93,7 +100,8 @@ class Nets(BaseMultilayerPerceptron):
             self.activation in IN_SCIKIT_LEARN
             or self.activation not in HIDDEN_NAMES  # its code raises an error for unknown names
         )
-        return not scikit_learns or self._topology is not None or own_loss(self.loss) is not None
+        own_output = getattr(self, "output_activation", None) is not None
+        return not scikit_learns or own_output or self._topology is not None or own_loss(self.loss) is not None
 
     def _has_layers(self) -> bool:
         """Whether there are weights for every connection."""
@@ -150,14 +158,23 @@ class Nets(BaseMultilayerPerceptron):
         # with one layer scikit-learn draws no weights
         super()._initialize(y, layer_units[:1] if drawn_here else layer_units, dtype)
         self.n_layers_ = len(sizes)
-        self.__dict__.pop("_topology", None)
+        for name in ("_topology", *FITTED):
+            self.__dict__.pop(name, None)
+        if self.solver not in ("lbfgs", "lm", "sgd", "adam"):  # as scikit-learn does for its stochastic solvers
+            self.loss_curve_, self._no_improvement_count = [], 0
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_ = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
         if topology is not None:
             self._topology = topology
         if own_loss_object is not None:
             self.out_activation_ = output_of(own_loss_object)
+        if getattr(self, "output_activation", None) is not None:
+            self.out_activation_ = output_for(self.loss, self.output_activation)
         if drawn_here:
             hidden = hidden or architecture.hidden_activations(self.activation, sizes)
-            self._draw(sizes, (*hidden, ACTIVATIONS[self.out_activation_]), np.dtype(dtype))
+            output = self.out_activation_
+            self._draw(sizes, (*hidden, ACTIVATIONS[output] if isinstance(output, str) else output), np.dtype(dtype))
 
     def _draw(self, sizes: tuple[int, ...], activations: tuple[Any, ...], dtype: np.dtype) -> None:
         """Draw the initial weights as `init` says."""
@@ -200,7 +217,7 @@ class Nets(BaseMultilayerPerceptron):
         if not self._is_own():
             return super()._forward_pass(activations)
         network, X = self._taken().network, activations[0]
-        given = samples(X, np.ones((X.shape[0], network.layout.sizes[-1])), None, network.layout)  # no target is needed
+        given = samples(X, np.ones((X.shape[0], network.layout.sizes[-1])), None, network)  # no target is needed
         activations[1:] = derivatives.backprop(network, given, X).z[1:]
         return activations
 
@@ -210,7 +227,7 @@ class Nets(BaseMultilayerPerceptron):
         if not self._is_own():
             return super()._backprop(X, y, sample_weight, activations, deltas, coef_grads, intercept_grads)
         network = self._taken().network
-        found = derivatives.backprop(network, samples(X, y, sample_weight, network.layout), X)
+        found = derivatives.backprop(network, samples(X, y, sample_weight, network), X)
         total = len(y) if sample_weight is None else sample_weight.sum()
         penalty = 0.5 * self.alpha * sum(float(np.square(w).sum()) for w in self.coefs_)
         activations[1:], deltas[:] = found.z[1:], found.delta[1:]
@@ -221,3 +238,7 @@ class Nets(BaseMultilayerPerceptron):
     def _loss_divided(self, y: np.ndarray) -> int:
         """scikit-learn's squared error is the mean over the outputs, though its gradient is that of the sum (issue 8349)."""
         return y.shape[1] if isinstance(self.loss, str) and self.loss == "squared_error" else 1
+
+
+for _name, _default in OWN.items():  # for estimators whose `__init__` did not set them, as in older pickles
+    setattr(Nets, _name, _default)

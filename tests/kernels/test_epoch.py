@@ -79,7 +79,7 @@ def test_a_thread_without_a_task_reads_no_weights(monkeypatch):
     network, n_samples = net._network, 64
     layout = network.layout
     state = np.zeros((bp.SGD.n_slots, layout.n_params), np.float32)
-    step = operands.step(bp.SGD, bp.SGD().settings(net.dtype), state, np.zeros(1, np.int64), layout)
+    step = operands.step(bp.SGD, bp.SGD().settings(net.dtype), state, np.zeros(1, np.int64), np.zeros(0), layout)
     work = operands.work(layout, network.compiled, step, n_samples, 2)
     assert len(work.chunks) > 1
     samples = operands.samples(

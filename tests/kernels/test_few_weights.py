@@ -11,6 +11,7 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.processor import LINE
 from bpkernel.derivatives import Gradient
+from bpkernel.functions import optimizer as base
 from bpkernel.functions import optimizers
 from bpkernel.kernels import few_weights, operands, partition
 from bpkernel.kernels.layout import Layout
@@ -39,13 +40,18 @@ def run_total(pointer, i, j, row, g, total):
 
 
 @kernel(entry=True)
-def run_step(pointer, update, i, j, bias, l2, row, w, g, state, factors, scratch):
-    few_weights.step_of_few(pointer, (update, i, j, bias, l2, row, w, g, view(state), factors, view(scratch)))
+def run_penalties(pointer, i, j, bias, l2, l1, row, w, g):
+    few_weights.penalties_of_few(pointer, (i, j, bias, l2, l1, row, w, g))
+
+
+@kernel(entry=True)
+def run_step(pointer, update, i, j, row, w, g, state, factors, scratch):
+    few_weights.step_of_few(pointer, (update, i, j, row, w, g, view(state), factors, view(scratch)))
 
 
 @kernel(entry=True)
 def run_update(pointer, w, g, state, factors):
-    optimizers.update(pointer, (w, g, view(state), factors))
+    base.update(pointer, (w, g, view(state), factors))
 
 
 def pointers(dtype):
@@ -122,24 +128,54 @@ def check_sums(rng, n_samples, n_in, n_out, bias, share, dtype):
         assert d.is_whole()
 
 
+def some_places(rng, n_present, n_out):
+    """Rows and columns of some weights of 40 rows."""
+    mask = np.zeros(n_out * 40, bool)
+    mask[rng.choice(mask.size, n_present, replace=False)] = True
+    return places(mask.reshape(40, n_out), 0)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", [bp.SGD(0.1, 0.9), bp.Adam(0.1)], ids=str)
+@pytest.mark.parametrize("bias", [0, 1])
+@pytest.mark.parametrize(("l2", "l1"), [(0.5, 0.0), (0.0, 0.25), (0.5, 0.25), (0.0, 0.0)])
+@pytest.mark.parametrize("n_present", [0, 1, 17, 600])
+def test_penalties_are_added_for_weights_but_not_for_biases(n_present, l2, l1, bias, dtype):
+    rng, n_out = np.random.default_rng(0), 31
+    i, j = some_places(rng, n_present, n_out)
+    i[: n_present // 10] = 0  # the first row is in the list, whether it is of biases or not
+    w, g = Guarded(40, n_out, dtype).fill(rng, n_out), Guarded(1, n_present, dtype)
+    w.array[::7, ::3] = 0  # whose sign is 0
+    given = rng.standard_normal(n_present).astype(dtype)
+    g.array[0, :n_present] = given
+    before = w.whole.copy()
+    run_penalties(pointers(dtype).penalties, i, j, bias, l2, l1, w.row, w.array.reshape(-1), g.array[0, :n_present])
+    own = w.array[i, j]
+    penalised = (i >= bias) & (own != 0)
+    expected = given + np.where(penalised, l2 * own.astype(float) + l1 * np.sign(own), 0)
+    found = g.array[0, :n_present]
+    assert ((found != given) == (penalised & (l2 + l1 > 0))).all()
+    np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+    if n_present == 600:
+        assert 0 < penalised.sum() < n_present
+    np.testing.assert_array_equal(w.whole, before)
+    assert g.is_whole()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", [kind(0.1) for kind in optimizers.OPTIMIZERS], ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("n_present", [0, 1, 255, 256, 257, 600])
 def test_a_step_changes_the_listed_weights_only(n_present, optimizer, dtype):
     rng, precision, lists, n_out = np.random.default_rng(0), Precision.of(np.dtype(dtype)), pointers(dtype), 31
-    mask = np.zeros(n_out * 40, bool)
-    mask[rng.choice(mask.size, n_present, replace=False)] = True
-    i, j = places(mask.reshape(40, n_out), 0)
+    i, j = some_places(rng, n_present, n_out)
     w = Guarded(40, n_out, dtype).fill(rng, n_out)
-    state = np.abs(rng.standard_normal((2, w.array.size))).astype(dtype)
-    update, n_factors = optimizers.pointer_to_update(optimizer.update, precision), optimizer.n_factors
-    factors, scratch = np.linspace(0.1, 0.9, n_factors), np.zeros((3, few_weights.PIECE), dtype)
+    state = np.abs(rng.standard_normal((optimizer.n_slots, w.array.size))).astype(dtype)
+    update, n_factors = base.pointer_to_update(optimizer.update, precision), optimizer.n_factors
+    factors, scratch = np.linspace(0.1, 0.9, n_factors), np.zeros((1 + optimizer.n_slots, few_weights.PIECE), dtype)
     g = rng.standard_normal(n_present).astype(dtype)
     before, before_state, given = w.whole.copy(), state.copy(), g.copy()
-    run_step(lists.step, update, i, j, 1, 0.5, w.row, w.array.reshape(-1), g, state, factors, scratch)
+    run_step(lists.step, update, i, j, w.row, w.array.reshape(-1), g, state, factors, scratch)
     at = i.astype(int) * w.row + j
     expected, own_state = before[1:-1].reshape(-1)[at], np.ascontiguousarray(before_state[:, at])
-    given = given + np.where(i >= 1, np.dtype(dtype).type(0.5) * expected, 0).astype(dtype)
     run_update(update, expected, given, own_state, factors)  # on all of them at once
     np.testing.assert_allclose(w.array.reshape(-1)[at], expected, rtol=10 * np.finfo(dtype).eps, atol=1e-6)
     np.testing.assert_allclose(state[:, at], own_state, rtol=1e-5, atol=1e-6)
@@ -174,7 +210,7 @@ def data(n_samples, dtype):
 
 def numbers(net, X, T, optimizer, batch_size):
     """All that training and inference make of a net."""
-    loss = net.fit(X, T, 2, batch_size, optimizer, alpha=0.1).loss
+    loss = net.fit(X, T, 2, batch_size, optimizer, alpha=0.1, l1=0.02).loss
     b, y = net.backprop(X, T), np.empty(16)
     net.as_njit()(X[0], y)
     return [np.array(loss), *net.weights, *net.biases, *b.dw, *b.db, net.predict(X), net.predict(X[:1]), y]
@@ -200,6 +236,15 @@ def test_training_and_outputs_have_the_bits_of_the_tiles(chunked, batch_size, ma
     assert_same(tiles, lists)
     np.testing.assert_array_equal(lists[-2], lists[-3][:1])
     np.testing.assert_array_equal(lists[-1], lists[-3][0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_all_optimizers_have_the_bits_of_the_tiles(kind, dtype, monkeypatch):
+    X, T = data(60, dtype)
+    tiles, lists = (numbers(random_net(dtype, few, monkeypatch), X, T, kind(0.01), 25) for few in (0, 1))
+    assert all(x.any() for x in (*tiles[1:3], tiles[-1]))
+    assert_same(tiles, lists)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -280,5 +325,5 @@ def test_an_edge_may_lack_all_of_its_weights(monkeypatch):
 def test_nets_without_masks_have_no_lists():
     net = bp.MLP((9, 17, 16))
     lists = net._network.compiled.lists
-    assert lists[2:] == (0,) * 5
+    assert lists[2:] == (0,) * 6
     assert not net._network.compiled.edges["first_present"].any()

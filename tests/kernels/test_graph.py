@@ -15,6 +15,7 @@ from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
 from bpkernel.functions.losses import BY_NAME as LOSSES
 from bpkernel.gradient_check import FUNCTION
 from bpkernel.kernels import operands, partition
+from bpkernel.kernels.regularisation import regularisation
 from bpkernel.mini_batches import MiniBatches
 from bpkernel.network import Network
 
@@ -161,7 +162,7 @@ class Problem:
     def train_epochs(self, optimizer, n_epochs, batch_size, alpha):
         """The sums of every epoch of mini-batches, the samples in their order; the weights are trained."""
         settings, state = optimizer.settings(self.layout.dtype), optimizer.bind(self.layout)
-        step = operands.step(type(optimizer), settings, *state, self.layout, alpha=alpha)
+        step = operands.step(type(optimizer), settings, *state, self.layout, regularisation(self.layout, alpha))
         batches, total = MiniBatches(self.network, step, batch_size), np.zeros((n_epochs, 3))
         batches.run(self.samples, np.tile(np.arange(len(self.X)), (n_epochs, 1)), total)
         return total
@@ -320,6 +321,11 @@ OPTIMIZERS = {
     "SGD": (lambda: bp.SGD(0.05), lambda: reference.SGD(0.05)),
     "Nesterov": (lambda: bp.SGD(0.02, 0.9, True), lambda: reference.SGD(0.02, 0.9, True)),
     "Adam": (lambda: bp.Adam(0.01), lambda: reference.Adam(0.01)),
+    "AdamW": (lambda: bp.AdamW(0.01, 0.1), lambda: reference.AdamW(0.01, 0.1)),
+    "NAdam": (lambda: bp.NAdam(0.01), lambda: reference.NAdam(0.01)),
+    "RMSprop": (lambda: bp.RMSprop(0.01, 0.9, momentum=0.5), lambda: reference.RMSprop(0.01, 0.9, momentum=0.5)),
+    "Adagrad": (lambda: bp.Adagrad(0.01, 0.1, 0.1), lambda: reference.Adagrad(0.01, 0.1, 0.1)),
+    "Lion": (lambda: bp.Lion(0.01), lambda: reference.Lion(0.01)),
 }
 
 

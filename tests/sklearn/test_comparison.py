@@ -64,7 +64,7 @@ def told(module, kind, parameters, act):
             act(estimator)
             error = None
         except Exception as raised:
-            error = type(raised), str(raised)
+            error = type(raised), str(raised).removesuffix(compare_sklearn.HINT)
     return error, [(w.category, str(w.message)) for w in caught if w.category is not RuntimeWarning]
 
 

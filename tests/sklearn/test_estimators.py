@@ -15,6 +15,7 @@ from sklearn.neural_network import MLPClassifier as OriginalClassifier
 from sklearn.pipeline import make_pipeline
 
 import bpkernel as bp
+from bpkernel.sklearn.parameters import COMMON, OF_CLASSIFIER, OF_REGRESSOR
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -76,7 +77,7 @@ def test_there_and_back_to_scikit_learn(kind, data, solver):
     with pytest.raises(TypeError, match="from_sklearn takes"):
         type(mine).from_sklearn(LogisticRegression())
     unfitted = type(mine).from_sklearn(clone(theirs))
-    more = {"connections": None, "masks": None, "init": None} | ({"error_bars": False} if kind == "MLPRegressor" else {})
+    more = COMMON | (OF_REGRESSOR if kind == "MLPRegressor" else OF_CLASSIFIER)
     assert unfitted.get_params() == {**theirs.get_params(), **more}
     assert not hasattr(unfitted.to_sklearn(), "coefs_")
 

@@ -17,7 +17,7 @@ from estimator_pairs import CLASSIFIER, DIABETES, DIGITS, IRIS
 from sklearn.exceptions import ConvergenceWarning
 
 import bpkernel as bp
-from bpkernel import mini_batches, training
+from bpkernel import epochs, mini_batches
 from bpkernel.kernels import partition
 from bpkernel.runtime import threads
 from bpkernel.sklearn import base, coefficients
@@ -83,7 +83,7 @@ def test_interrupted_among_epochs_that_were_run_ahead_the_net_is_as_old_as_its_c
     estimator = bp.MLPClassifier(**{**parameters, "max_iter": 10**4})
     monkeypatch.setattr(owner, name, interrupted(getattr(owner, name)))
     monkeypatch.setattr(base, "BETWEEN_EPOCHS", ())
-    monkeypatch.setattr(training, "AHEAD_SECONDS", 1.0)
+    monkeypatch.setattr(epochs, "AHEAD_SECONDS", 1.0)
     with pytest.warns(UserWarning, match="interrupted"):
         estimator.fit(*IRIS)
     monkeypatch.undo()
@@ -246,7 +246,7 @@ def test_an_interrupt_after_an_epoch_keeps_the_epoch(text, time):
     estimator = bp.MLPRegressor(hidden_layer_sizes=(5,), max_iter=20, random_state=0, tol=0, n_iter_no_change=100)
     X, y = DIABETES[0][:40], DIABETES[1][:40]
     estimator.fit(X, y)
-    sys.settrace(interrupt_at(training.Epochs.next.__code__, text, time))
+    sys.settrace(interrupt_at(epochs.Epochs.next.__code__, text, time))
     try:
         with pytest.warns(UserWarning, match="interrupted by user"):
             estimator.fit(X, y)

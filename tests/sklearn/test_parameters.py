@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator
 
 import bpkernel as bp
+from bpkernel.sklearn.parameters import COMMON, OF_CLASSIFIER, OF_REGRESSOR
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -45,7 +46,7 @@ def classifier(**changed):
 def test_the_signature_is_that_of_scikit_learn_and_some_more(name):
     mine, theirs = (inspect.signature(getattr(module, name)) for module in (bp, original))
     names = list(mine.parameters)
-    more = ["connections", "masks", "init", *(["error_bars"] if name == "MLPRegressor" else [])]
+    more = [*COMMON, *(OF_REGRESSOR if name == "MLPRegressor" else OF_CLASSIFIER)]
     assert names == [*theirs.parameters, *more]
     assert [mine.parameters[n] for n in names[: -len(more)]] == list(theirs.parameters.values())
     assert all(mine.parameters[n].kind is inspect.Parameter.KEYWORD_ONLY for n in more)
@@ -136,7 +137,6 @@ WRONG = {
     "loss name": ({"loss": "hinge"}, ValueError, "'loss' parameter of MLPRegressor must be a str among"),
     "loss class": ({"loss": bp.Huber}, ValueError, "'loss' parameter of MLPRegressor must be"),
     "loss of activation": ({"loss": SOFTPLUS}, ValueError, "'loss' parameter of MLPRegressor must be"),
-    "loss levels": ({"loss": bp.Quantile(0.1, 0.9)}, ValueError, "loss must have one level"),
     "gamma of 0": (
         {"loss": "gamma", "y": np.maximum(Y - 2, 0)},
         ValueError,
