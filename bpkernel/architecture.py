@@ -1,6 +1,5 @@
 """What a net is made of, apart from its weights: checked, and as the text of model files."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +7,16 @@ from typing import Any
 import numpy as np
 
 from bpkernel import validation
+from bpkernel.function_names import describe, function_of, short
 from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
 from bpkernel.functions.activations import HIDDEN
 from bpkernel.functions.custom import Activation, Loss
-from bpkernel.functions.joint_losses import Quantile
 from bpkernel.functions.losses import BY_NAME as LOSSES
 from bpkernel.functions.losses import outputs_for
 from bpkernel.functions.settings import settings_of
 from bpkernel.kernels.layout import chain
 
 MOST_WEIGHTS = 10**12
-FINGERPRINT = (-3.0, -1.0, -0.3, 0.2, 1.0, 2.5)  # where files record the values of users' functions
-TARGET = 0.75  # for the errors of users' losses there
-
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -43,6 +39,8 @@ class Architecture:
         The share of the units of every hidden layer that are set to 0 in training.
     input_dropout, input_noise : float
         That of the inputs, and the standard deviation of what is added to these in training.
+    layer_norm : tuple of bool
+        Whether the sums of every hidden layer are normalised.
     """
 
     sizes: tuple[int, ...]
@@ -54,6 +52,7 @@ class Architecture:
     dropout: tuple[float, ...]
     input_dropout: float
     input_noise: float
+    layer_norm: tuple[bool, ...]
 
     @classmethod
     def of(
@@ -67,6 +66,7 @@ class Architecture:
         dropout: Any = 0.0,
         input_dropout: Any = 0.0,
         input_noise: Any = 0.0,
+        layer_norm: Any = False,
     ) -> "Architecture":
         """The architecture of the arguments of `MLP`; raises ValueError or TypeError if one is wrong."""
         sizes = layer_sizes(sizes)
@@ -83,12 +83,17 @@ class Architecture:
         rates = validation.rates_of_dropout("dropout", dropout, len(hidden))
         (input_rate,) = validation.rates_of_dropout("input_dropout", [input_dropout], 1)
         noise = validation.not_negative("input_noise", input_noise, dtype)
-        return cls(sizes, hidden, output, loss, dtype, pairs, rates, input_rate, noise)
+        return cls(sizes, hidden, output, loss, dtype, pairs, rates, input_rate, noise, normalised_layers(layer_norm, sizes))
 
     @property
     def activations(self) -> tuple[Any, ...]:
         """The activation of every layer but the inputs."""
         return (*self.hidden, self.output)
+
+    @property
+    def normalised(self) -> tuple[int, ...]:
+        """The layers whose sums are normalised."""
+        return tuple(layer for layer, own in enumerate(self.layer_norm, start=1) if own)
 
     @property
     def is_chain(self) -> bool:
@@ -106,6 +111,7 @@ class Architecture:
             **({} if self.is_chain else {"connections": self.pairs}),
             **({"dropout": self.dropout} if any(self.dropout) else {}),
             **{name: getattr(self, name) for name in ("input_dropout", "input_noise") if getattr(self, name)},
+            **({"layer_norm": self.layer_norm} if any(self.layer_norm) else {}),
         }
 
     def description(self) -> dict[str, Any]:
@@ -113,9 +119,9 @@ class Architecture:
         parameters = self.parameters()
         return {
             **parameters,
-            "activation": [_describe(function) for function in self.hidden],
-            "output_activation": _describe(self.output),
-            "loss": _describe(self.loss),
+            "activation": [describe(function) for function in self.hidden],
+            "output_activation": describe(self.output),
+            "loss": describe(self.loss),
         }
 
     @classmethod
@@ -123,13 +129,13 @@ class Architecture:
         """The architecture of a `description`, with the functions of users that it names."""
         known, found = dict(description), {}
         for argument, built_in in (("output_activation", ACTIVATIONS), ("loss", LOSSES)):
-            found[argument] = _function(known.pop(argument), built_in, functions)
-        hidden = [_function(function, ACTIVATIONS, functions) for function in known.pop("activation")]
+            found[argument] = function_of(known.pop(argument), built_in, functions)
+        hidden = [function_of(function, ACTIVATIONS, functions) for function in known.pop("activation")]
         sizes, dtype, pairs = known.pop("layer_sizes"), known.pop("dtype"), known.pop("connections", None)
-        disturbances = [known.pop(name, 0.0) for name in ("dropout", "input_dropout", "input_noise")]
+        own = {name: known.pop(name) for name in ("dropout", "input_dropout", "input_noise", "layer_norm") if name in known}
         if known:
             raise ValueError(f"it says {', '.join(known)}, which this version of bpkernel does not know")
-        return cls.of(sizes, hidden, found["output_activation"], found["loss"], dtype, pairs, *disturbances)
+        return cls.of(sizes, hidden, found["output_activation"], found["loss"], dtype, pairs, **own)
 
 
 def settings_in(function: Any, dtype: np.dtype) -> None:
@@ -140,13 +146,6 @@ def settings_in(function: Any, dtype: np.dtype) -> None:
             rounded = numbers.astype(dtype)
         if not (np.isfinite(rounded).all() and ((rounded == 0) == (numbers == 0)).all()):
             raise ValueError(f"{name} of {function!r} is {rounded} in the net's {dtype}; use another, or float64")
-
-
-def short(function: Any) -> Any:
-    """The name of a built-in function with its default settings, otherwise the function itself."""
-    built_in = ACTIVATIONS.get(function.name) or LOSSES.get(function.name)
-    default = type(built_in) is type(function) and settings_of(built_in) == settings_of(function)
-    return function.name if default else function
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
@@ -238,6 +237,25 @@ def hidden_activations(value: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
     return (activation("activation", value, HIDDEN),) * n_hidden
 
 
+def normalised_layers(value: Any, sizes: tuple[int, ...]) -> tuple[bool, ...]:
+    """Whether every hidden layer is normalised, from one bool for all or one for each."""
+    n_hidden = len(sizes) - 2
+    each = [value] * n_hidden if isinstance(value, (bool, np.bool_)) else value
+    if not isinstance(each, Sequence) or not all(isinstance(own, (bool, np.bool_)) for own in each):
+        raise TypeError(f"layer_norm must be True or False, or one of these for each hidden layer; got {value!r}")
+    if len(each) != n_hidden:
+        raise ValueError(
+            f"layer_norm must hold one bool for each hidden layer ({n_hidden} for layer_sizes {sizes}); got {value}"
+        )
+    for layer, (own, size) in enumerate(zip(each, sizes[1:-1], strict=True), start=1):
+        if own and size == 1:
+            raise ValueError(
+                f"layer_norm: layer {layer} has one unit, whose normalised sum is always 0; use more units, or a list "
+                "with False for this layer"
+            )
+    return tuple(map(bool, each))
+
+
 def activation(name: str, value: Any, allowed: Any) -> Any:
     """The activation of a name, or the activation itself."""
     if isinstance(value, str):
@@ -266,52 +284,3 @@ def loss_for(value: Any, output: Any) -> Any:
             f"use output_activation {' or '.join(map(repr, outputs_for(found)))}"
         )
     return found
-
-
-def _describe(function: Any) -> Any:
-    """A function as JSON can hold it."""
-    if isinstance(function, (Activation, Loss)):
-        return {"own": function.name, "values": _fingerprint(function)}
-    settings = settings_of(function) if short(function) is function else None
-    return {"name": function.name, **settings} if settings else function.name
-
-
-def _function(description: Any, built_in: Mapping[str, Any], functions: Sequence[Any]) -> Any:
-    """The function of a description."""
-    what = "activation" if built_in is ACTIVATIONS else "loss"
-    if isinstance(description, str):
-        return description
-    if "own" not in description:
-        settings = dict(description)
-        name = settings.pop("name")
-        if name not in built_in:
-            raise ValueError(f"it uses the {what} {name!r}, which this version of bpkernel does not have")
-        return type(built_in[name])(*settings.values()) if name != "quantile" else Quantile(*settings["levels"])
-    name = description["own"]
-    found = [f for f in functions if isinstance(f, Activation if built_in is ACTIVATIONS else Loss) and f.name == name]
-    if len(set(found)) > 1:
-        raise ValueError(f"functions has {len(found)} of the name {name!r}: pass one")
-    if not found:
-        raise ValueError(
-            f"it uses your own {what} {name!r}, of which it holds the name only: pass functions=[...] with this {what}"
-        )
-    for expected, value in zip(description["values"], _fingerprint(found[0]), strict=True):
-        known = expected is not None and value is not None
-        if not (math.isclose(expected, value, rel_tol=1e-6, abs_tol=1e-9) if known else expected is value):  # type: ignore[arg-type]
-            raise ValueError(
-                f"your {what} {name!r} is not the one that the net was saved with: it gives {value} where that gave {expected}"
-            )
-    return found[0]
-
-
-def _fingerprint(function: Any) -> list[float | None]:
-    """Values of a user's function, None where it has none, to recognise it by."""
-    values: list[float | None] = []
-    for x in FINGERPRINT:
-        try:
-            plain = function.g if isinstance(function, Activation) else function.error
-            value = float(plain(x) if isinstance(function, Activation) else plain(x, TARGET))
-        except Exception:
-            value = math.nan
-        values.append(value if math.isfinite(value) else None)
-    return values

@@ -27,8 +27,8 @@ class GradientCheck:
     findings : tuple of Finding
         For each quantity of a backward pass its largest error beside the reference, and the bound of the rounding errors.
     parameter : str
-        The name of the weight or bias with the largest difference between gradient and central difference that no kink
-        explains; or with the largest of all, if there is none.
+        The name of the weight, bias, gain or shift with the largest difference between gradient and central difference that no
+        kink explains; or with the largest of all, if there is none.
     gradient, difference : float
         Its two derivatives.
     error : float
@@ -185,7 +185,7 @@ def check_gradients(net: Any, X: ArrayLike, T: ArrayLike, random_state: int = 0)
 
 
 def name_of(net: MLP, place: int) -> str:
-    """The weight or bias at a place of `MLP.parameters`, in words."""
+    """The weight, bias, gain or shift at a place of `MLP.parameters`, in words."""
     names = net.unit_names
     for (source, target), w in zip(net.connections, net.weights, strict=True):
         if place < w.size:
@@ -197,6 +197,11 @@ def name_of(net: MLP, place: int) -> str:
         if place < b.size:
             return f"the bias of unit {place if names is None else names[layer][place]} of layer {layer}"
         place -= b.size
+    for kind, of_layers in (("gain", net.gains), ("shift", net.shifts)):
+        for layer, own in zip(net._made_of.normalised, of_layers, strict=True):
+            if place < own.size:
+                return f"the {kind} of unit {place} of layer {layer}"
+            place -= own.size
     raise IndexError("the net has fewer parameters")
 
 

@@ -35,8 +35,8 @@ def backprop(network: Network, samples: operands.Samples, X: np.ndarray) -> "Bac
     units = gradient.batches.work.units
     a, z, delta = (tuple(v.copy() for v in layout.units(buffer, n_samples)[1:]) for buffer in (units.a, units.z, units.delta))
     none = np.empty((n_samples, 0), layout.dtype)
-    dw, db = layout.weights(flat), layout.biases(flat)
-    return Backprop((none, *a), (X, *z), (none, *delta), dw, db, error)
+    of_weights = layout.weights(flat), layout.biases(flat), error, layout.gains(flat), layout.shifts(flat)
+    return Backprop((none, *a), (X, *z), (none, *delta), *of_weights)
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,16 @@ class Backprop:
     ----------
     a, z, delta : tuple of ndarray (n_samples, n_units)
         Pre-activations, outputs and ∂E/∂a of every layer.  z[0] is X; a[0] and delta[0], which the inputs do not have,
-        are of width 0.
+        are of width 0.  In a layer with layer_norm, `a` is what the activation is applied to, γ n + β, while delta is still
+        the derivative by the sum Σ_i w_ji z_i, so that ∂E/∂w_ji = Σ_n δ_j z_i.
     dw : tuple of ndarray (n_from, n_to)
         ∂E/∂w of every connection, in the order of `MLP.connections`, summed over the samples; 0 for absent weights.
     db : tuple of ndarray (n_units,)
         The same of the biases of layer 1, 2, ...
     error : float
         E = Σ_n E^n.
+    dgains, dshifts : tuple of ndarray (n_units,)
+        ∂E/∂γ and ∂E/∂β of every layer with layer_norm, in the order of `MLP.gains`, summed over the samples.
     """
 
     a: tuple[np.ndarray, ...]
@@ -62,3 +65,5 @@ class Backprop:
     dw: tuple[np.ndarray, ...]
     db: tuple[np.ndarray, ...]
     error: float
+    dgains: tuple[np.ndarray, ...]
+    dshifts: tuple[np.ndarray, ...]

@@ -44,7 +44,8 @@ class Differentiator:
 
     def __init__(self, network: Network, *, second: bool = False):
         self._network, made_of = network, network.layout
-        self.layout = Layout(made_of.sizes, made_of.activations, made_of.dtype, made_of.pairs, to_inputs=True)
+        own = made_of.activations, made_of.dtype, made_of.pairs
+        self.layout = Layout(made_of.sizes, *own, to_inputs=True, normalised=made_of.normalised)
         self._net = network.compiled
         edges = self.layout.edges
         for name in ("first_present", "end_present"):
@@ -233,8 +234,8 @@ class Differentiator:
     def gauss_newton(self, samples: operands.Samples, structure: BlockStructure = "full") -> list[np.ndarray]:
         """Σ_n s_n J_nᵀ H_n J_n, of which the part from the diagonal on is computed, and the gradient of Σ_n s_n E^n.
 
-        "layer": a block for each layer, whose rows are the biases of the layer, then the weights that lead to it.  "diagonal":
-        the diagonal alone.  The arrays are memory that the next call overwrites.
+        "layer": a block for each layer, whose rows are the biases of the layer, then the weights that lead to it, its gains and
+        its shifts.  "diagonal": the diagonal alone.  The arrays are memory that the next call overwrites.
         """
         self._compile(products=True)
         more = self.layout.n_parameters * (1 if structure == "diagonal" else self.layout.n_parameters)
@@ -262,17 +263,18 @@ class Differentiator:
         to_weights, to_biases = differentials.places(self.layout, by_layer=True)
         weights, biases = differentials.places(self.layout)
         order = np.empty(self.layout.n_parameters, np.int64)
-        for (source, target), to, place in zip(self.layout.pairs, to_weights, weights, strict=True):
-            n = self.layout.sizes[source] * self.layout.sizes[target]
-            order[to : to + n] = np.arange(place, place + n)
-        for n, to, place in zip(self.layout.sizes[1:], to_biases[1:], biases[1:], strict=True):
-            order[to : to + n] = np.arange(place, place + n)
+        for number, edge in enumerate(self.layout.edges):
+            n_out, to, place = edge["n_out"], to_weights[number], weights[number]
+            order[to : to + edge["n_in"] * n_out] = np.arange(place, place + edge["n_in"] * n_out)
+            if edge["bias"]:
+                to, place = to_biases[number], biases[number]
+                order[to : to + n_out] = np.arange(place, place + n_out)
         return order
 
     def layer_bounds(self) -> list[int]:
         """Where the blocks of the layers begin, and the end of the last one."""
         biases = differentials.places(self.layout, by_layer=True)[1]
-        return [*biases[1:].tolist(), self.layout.n_parameters]
+        return [*biases[self.layout.nodes["first_in"][1:]].tolist(), self.layout.n_parameters]
 
     def _products(self, structure: BlockStructure, plan: Plan) -> tuple[Any, np.ndarray, list[np.ndarray]]:
         """Scratch memory for Gauss-Newton matrices, the buffer of all blocks, and their views."""

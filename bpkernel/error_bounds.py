@@ -81,3 +81,62 @@ RANDOM_TARGETS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Any]]
     "sign": lambda rng, shape: rng.choice([-1.0, 1.0], shape),
     "distribution": lambda rng, shape: np.eye(shape[1])[rng.integers(0, shape[1], shape[0])],
 }
+
+
+class NormTerms:
+    """The sizes of the terms that layer normalisation computes with, from those of its sums.
+
+    Parameters
+    ----------
+    a : array-like (n_samples, n_units)
+        The sums.
+    terms : array-like (n_samples, n_units)
+        The sizes of their terms.
+    length : float
+        The number of these, which multiplies eps in the bound of their rounding errors.
+    gains, shifts : array-like (n_units,)
+
+    Attributes
+    ----------
+    of_u : ndarray (n_samples, n_units)
+        The sizes of the terms of u.
+    length : float
+        What multiplies eps in the bound of the errors of n and of u.
+    """
+
+    def __init__(self, a: Any, terms: Any, length: float, gains: Any, shifts: Any):
+        self._a, self._gains = np.asarray(a), np.abs(gains)
+        self._signed = gains
+        m, v = self._a.mean(axis=1, keepdims=True), self._a.var(axis=1, keepdims=True)
+        self._s = np.sqrt(v + 1e-5)
+        self._n = np.abs(self._a - m) / self._s
+        self._of_a = np.asarray(terms) + _mean(np.asarray(terms))
+        self._of_s = 1 + _mean(self._n * self._of_a) / self._s  # relative to √(v + ε)
+        self._of_n = self._of_a / self._s + self._n * self._of_s
+        self.of_u = self._gains * self._of_n + np.abs(shifts)
+        self.length = length + 2 * len(self._gains) + 8
+
+    def backward(self, d: np.ndarray, terms: np.ndarray, length: float) -> tuple[np.ndarray, float]:
+        """The sizes of the terms of δ, and their number, from ∂E/∂u and the sizes and number of its terms."""
+        self._d, self._of_d, self._length_of_d = d, terms, length
+        c, of_c = self._gains * np.abs(d), self._gains * terms
+        of_delta = (of_c + _mean(of_c) + self._n * _mean(self._n * of_c)) * self._of_s
+        of_delta += self._of_n * _mean(c * self._n) + self._n * _mean(c * self._of_n)
+        return of_delta / self._s, length + self.length + 2 * len(self._gains)
+
+    def rows(self) -> Any:
+        """Of each sample a, the gains and ∂E/∂u, as the reference takes them."""
+        return [(a_n, list(self._signed), d_n) for a_n, d_n in zip(self._a.tolist(), self._d.tolist(), strict=True)]
+
+    def of_gradient(self, length: float) -> list[np.ndarray]:
+        """The sizes of the terms of ∂E/∂γ and ∂E/∂β for a sum over `length` terms, where those of ∂E/∂u count for more."""
+        of_gains = self._of_d * self._n * self._length_of_d + np.abs(self._d) * self._of_n * self.length
+        return [
+            (own / length + size).sum(axis=0)
+            for own, size in ((of_gains, np.abs(self._d) * self._n), (self._of_d * self._length_of_d, np.abs(self._d)))
+        ]
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    """The mean over the units."""
+    return x.mean(axis=1, keepdims=True)

@@ -47,7 +47,7 @@ class FullBatchObjective:
             own.keep_only(layout.weights(self._network.present))
         self._present = own.present_places()
         self._places, self._own_places = layout.positions()[self._present], own.layout.positions()[self._present]
-        self._decay = np.where(self._present < layout.n_parameters - sum(layout.sizes[1:]), self._alpha, 0.0)
+        self._decay = np.where(self._present < layout.n_weights, self._alpha, 0.0)
         n = len(self._e)
         self._inference, self._gradient = Inference(own, n, n // WORTH_A_THREAD), Gradient(own, min(n, TOGETHER))
         self._differentiator = Differentiator(own, second=True) if self._quadratic else None

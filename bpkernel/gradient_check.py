@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from bpkernel import reference
-from bpkernel.architecture import short
 from bpkernel.derivatives import Backprop
-from bpkernel.error_bounds import ERROR_TERMS, G_PRIME_TERMS, G_TERMS, RANDOM_TARGETS, SLOPE_TERMS
+from bpkernel.error_bounds import ERROR_TERMS, G_PRIME_TERMS, G_TERMS, RANDOM_TARGETS, SLOPE_TERMS, NormTerms
 from bpkernel.finite_differences import Differences
+from bpkernel.function_names import short
 from bpkernel.functions.activations import HIDDEN, HiddenActivation, OutputActivation
 from bpkernel.functions.custom import Activation, Loss
 from bpkernel.functions.losses import BY_NAME, LossName, outputs_for
@@ -30,6 +30,7 @@ from bpkernel.validation import FloatName
 
 DTYPES: tuple[FloatName, ...] = ("float32", "float64")
 GRAPHS = ((7, 16, 17), (5, 8, 9, 3), (1, 1, 1, 1), (17, 7, 31, 16))  # in which all layers are connected
+NORMALISED = ((7, 16, 17), (3, 5, 33, 8, 3))  # in which the hidden layers are normalised too
 SHAPES = ((1, 1), (16, 7), (1, 1, 1), (7, 16, 17), (31, 17, 1), (17, 7, 31, 16))
 N_SAMPLES = 5
 FUNCTION = 8  # ulps allowed for an exp, log or tanh and the few operations around it
@@ -47,6 +48,7 @@ class Case(NamedTuple):
     loss: LossName
     dtype: FloatName
     connections: Literal["all"] | None = None
+    layer_norm: bool = False
 
 
 class Finding(NamedTuple):
@@ -77,7 +79,7 @@ def cases(dtypes: tuple[FloatName, ...] = DTYPES) -> Iterator[Case]:
     """Every hidden activation with every canonical pair in every shape, and every other pair in two shapes.
 
     The softmax of a single unit is left out where log(1 - y) would be of the smallest normal number of a dtype, or the slope
-    infinite: its output is always 1.  The last cases are nets in which all layers are connected.
+    infinite: its output is always 1.  The last cases are nets in which all layers are connected, without and with layer_norm.
     """
     for dtype in dtypes:
         for number, (loss, output) in enumerate(pairs()):
@@ -93,28 +95,36 @@ def cases(dtypes: tuple[FloatName, ...] = DTYPES) -> Iterator[Case]:
                     yield Case(sizes, each, output, loss, dtype)
         for sizes, each in zip(GRAPHS, itertools.cycle(HIDDEN)):
             yield Case(sizes, each, "softmax", "cross_entropy", dtype, "all")
+        for sizes, each in itertools.product(NORMALISED, HIDDEN):
+            yield Case(sizes, each, "softmax", "cross_entropy", dtype, "all", True)
 
 
 def problem(case: Case, seed: int = 0, n_samples: int = N_SAMPLES) -> tuple[MLP, np.ndarray, np.ndarray]:
     """A net with random weights and biases, random inputs (n_samples, n_in) and random targets (n_samples, n_targets)."""
     rng = np.random.default_rng([seed, n_samples, *case.sizes])
     own = case.output_activation, case.loss, case.dtype
-    net = MLP(case.sizes, case.activation, *own, random_state=rng, connections=case.connections)
+    net = MLP(case.sizes, case.activation, *own, random_state=rng, connections=case.connections, layer_norm=case.layer_norm)
     for b in net.biases:
         b[:] = rng.uniform(0.1, 0.6, b.shape)  # positive: otherwise a single relu unit may be 0 for all samples
+    for gains, shifts in zip(net.gains, net.shifts, strict=True):
+        gains[:], shifts[:] = rng.uniform(0.5, 1.5, gains.shape), rng.uniform(0.1, 0.6, shifts.shape)
     X = rng.standard_normal((n_samples, case.sizes[0]))
     loss = BY_NAME[case.loss]
     T = RANDOM_TARGETS[loss.targets](rng, (n_samples, loss.n_targets(case.sizes[-1])))
     return net, X.astype(case.dtype), T.astype(case.dtype)
 
 
-def reference_net(net: MLP) -> list[tuple[list[list[float]], Any, list[int]]]:
-    """The net in the form of the reference: for each layer the rows of biases and weights, the activation, the sources."""
-    layers = []
+def reference_net(net: MLP) -> list[tuple[list[list[float]], Any, list[int], bool]]:
+    """The net in the form of the reference: the rows of biases and weights of each layer, its activation, its sources.
+
+    Normalised layers have two more rows, of gains and shifts, and a fourth part, True.
+    """
+    layers, norms = [], dict(zip(net._made_of.normalised, zip(net.gains, net.shifts, strict=True), strict=True))
     for target, (b, g) in enumerate(zip(net.biases, (*net.activation, net.output_activation), strict=True), start=1):
         sources = [source for source, to in net.connections if to == target]
         rows = [w for w, (_, to) in zip(net.weights, net.connections, strict=True) if to == target]
-        layers.append((np.vstack([b, *rows]).astype(float).tolist(), of_reference(g), sources))
+        w = np.vstack([b, *rows, *norms.get(target, ())]).astype(float).tolist()
+        layers.append((w, of_reference(g), sources, target in norms))
     return layers
 
 
@@ -146,15 +156,21 @@ def compare_net(net: MLP, X: np.ndarray, T: np.ndarray, case: Any) -> Iterator[F
         return Finding(quantity, case, float(ulps.max()), length)
 
     terms: Any
+    expected: Any
     a, z, delta = ([np.asarray(block, float) for block in blocks] for blocks in (r.a, r.z, r.delta))
-    absolute = [(np.abs(w).tolist(), g, sources) for w, g, sources in layers]
+    absolute = [(np.abs(w).tolist(), g, sources) for w, g, sources, _ in layers]
     targets, samples = T.astype(float), range(len(X))
     names = [""] + [getattr(g, "name", g) for g in (*net.activation, net.output_activation)]
-    for l, (w, g, _) in enumerate(layers, start=1):
+    norms: dict[int, NormTerms] = {}
+    for l, (w, g, _, normalised) in enumerate(layers, start=1):
         before = [reference.units_before(layers, l, [block[n].tolist() for block in z]) for n in samples]
         expected = [reference.pre_activations(w, z_n) for z_n in before]
         terms = [reference.pre_activations(absolute[l - 1][0], list(map(abs, z_n))) for z_n in before]
-        yield finding("Eq. 1  a", a[l], expected, terms, len(w) + 2)
+        length: float = len(w) + 2
+        if normalised:
+            norms[l] = NormTerms(expected, terms, length, *w[-2:])
+            expected, terms, length = [reference.scaled(a_n, *w[-2:]) for a_n in expected], norms[l].of_u, norms[l].length
+        yield finding("Eq. 1  a", a[l], expected, terms, length)
         z_exact = np.array([reference.activate(g, a_n) for a_n in a[l].tolist()])
         if g == "softmax":
             shift = a[l].max(axis=1, keepdims=True) - a[l]  # its rounding error is relative to exp(-shift)
@@ -190,7 +206,11 @@ def compare_net(net: MLP, X: np.ndarray, T: np.ndarray, case: Any) -> Iterator[F
         expected = [reference.hidden_deltas(layers[l - 1][1], w_next, *row) for row in rows]
         sums = np.array([reference.hidden_deltas("identity", w_abs, np.abs(d_n).tolist(), a_n, z_n) for d_n, a_n, z_n in rows])
         length = delta_next.shape[1] + len(after) + FUNCTION
-        yield finding("Eq. 7  δ of hidden", delta[l], expected, _g_prime_terms(layers, names, l, a, z) * sums, length)
+        terms = _g_prime_terms(layers, names, l, a, z) * sums
+        if l in norms:
+            terms, length = norms[l].backward(np.array(expected), terms, length)
+            expected = [reference.deltas_of_sums(*row) for row in norms[l].rows()]
+        yield finding("Eq. 7  δ of hidden", delta[l], expected, terms, length)
 
     for l in range(1, last + 1):
         before = [reference.units_before(layers, l, [block[n].tolist() for block in z]) for n in samples]
@@ -200,7 +220,14 @@ def compare_net(net: MLP, X: np.ndarray, T: np.ndarray, case: Any) -> Iterator[F
             [np.ones((1, len(r.db[l - 1])))]
             + [net.masks.get(pair, np.ones(w.shape)) for pair, w in zip(net.connections, r.dw, strict=True) if pair[1] == l]
         )
-        yield finding("Eq. 4  ∂E/∂w", found, present * np.sum(parts, axis=0), np.sum(np.abs(parts), axis=0), len(parts) + 2)
+        expected, terms, length = present * np.sum(parts, axis=0), np.sum(np.abs(parts), axis=0), len(parts) + 2
+        if l in norms:
+            own = net._made_of.normalised.index(l)
+            found = np.vstack([found, r.dgains[own], r.dshifts[own]])
+            of_norms = [reference.norm_gradients(a_n, of_u) for a_n, _, of_u in norms[l].rows()]
+            expected = np.vstack([expected, *np.sum(of_norms, axis=0)])
+            terms = np.vstack([terms, *norms[l].of_gradient(length)])
+        yield finding("Eq. 4  ∂E/∂w", found, expected, terms, length)
 
 
 def _g_prime_terms(layers: Any, names: list[str], l: int, a: Any, z: Any) -> Any:
@@ -224,6 +251,9 @@ def whole_pass(case: Case, seed: int = 0) -> tuple[Backprop, list[tuple[np.ndarr
         for which, found in enumerate((r.a, r.z, r.delta), start=1):
             compared.append((found[l], np.array([run[which][l] for run in runs])))
         dw = [dw for dw, (_, to) in zip(r.dw, net.connections, strict=True) if to == l]
+        if l in net._made_of.normalised:
+            own = net._made_of.normalised.index(l)
+            dw += [r.dgains[own], r.dshifts[own]]
         compared.append((np.vstack([r.db[l - 1], *dw]), np.sum([run[4][l - 1] for run in runs], axis=0)))
     return r, compared
 

@@ -61,6 +61,10 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         Likewise of the inputs.
     input_noise : float, default=0.0
         Standard deviation of normally distributed numbers that are added to the inputs in each step of training.
+    layer_norm : bool, or sequence of one bool for each hidden layer, default=False
+        Whether the sums a_j of a hidden layer are normalised before its activation (Ba, Kiros and Hinton 2016): z_j = g(γ_j n_j
+        + β_j) with n_j = (a_j - m) / √(v + 1e-5), where m and v are mean and variance of the a_j of a sample over the units of
+        the layer.
 
     Attributes
     ----------
@@ -76,8 +80,13 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         The weights of every connection.  These are live views: the net uses what you write to them.
     biases : tuple of ndarray (n_units,)
         The biases of layer 1, 2, ...; live views too.
+    layer_norm : tuple of bool
+        Whether the sums of every hidden layer are normalised.
+    gains, shifts : tuple of ndarray (n_units,)
+        γ, ones at first, and β, zeros at first, of every layer with layer_norm; live views too.
     parameters : ndarray (n_parameters,)
-        All of them in one vector, a copy: each of `weights`, row by row, then each of `biases`.  It may be assigned.
+        All of them in one vector, a copy: each of `weights`, row by row, then each of `biases`, of `gains` and of `shifts`.  It
+        may be assigned.
     masks : dict of (int, int) to ndarray of bool (n_from, n_to)
         Copies of the masks of connections from which weights are absent.
     unit_names : tuple of tuple, or None
@@ -126,9 +135,11 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
         dropout: float | Sequence[float] = 0.0,
         input_dropout: float = 0.0,
         input_noise: float = 0.0,
+        layer_norm: bool | Sequence[bool] = False,
     ):
         functions = activation, output_activation, loss
-        made_of = Architecture.of(layer_sizes, *functions, dtype, connections, dropout, input_dropout, input_noise)
+        disturbances = dropout, input_dropout, input_noise
+        made_of = Architecture.of(layer_sizes, *functions, dtype, connections, *disturbances, layer_norm)
         present = masks_of(masks, made_of.pairs, made_of.sizes)
         if init is not None:
             validation.one_of("init", init, initializers.INITIALIZERS)

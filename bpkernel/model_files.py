@@ -11,6 +11,7 @@ from bpkernel.architecture import Architecture
 from bpkernel.functions.custom import Activation, Loss
 from bpkernel.structure import Structure
 
+OF_NET = "weights", "biases", "gains", "shifts"
 OF_TRAINING = "optimizer.", "best."  # how the names of a checkpoint's further tensors begin
 
 
@@ -24,18 +25,17 @@ def write(net: Structure, path: str | os.PathLike[str], metadata: Mapping[str, A
 
 def contents(net: Structure) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the metadata of a net."""
-    tensors = {f"weights.{c}": w for c, w in enumerate(net.weights)} | {f"biases.{l}": b for l, b in enumerate(net.biases)}
+    tensors = {f"{kind}.{number}": view for kind in OF_NET for number, view in enumerate(getattr(net, kind))}
     tensors |= {f"masks.{net.connections.index(pair)}": mask for pair, mask in net.masks.items()}
     names = {} if net.unit_names is None else {"unit_names": net.unit_names}
     return tensors, {"net": net._made_of.description() | names}
 
 
 def fill(net: Structure, tensors: Mapping[str, np.ndarray]) -> None:
-    """Give a net the weights, biases and masks of a file."""
-    for c, w in enumerate(net.weights):
-        w[:] = tensors[f"weights.{c}"]
-    for l, b in enumerate(net.biases):
-        b[:] = tensors[f"biases.{l}"]
+    """Give a net the weights, biases, gains, shifts and masks of a file."""
+    for kind in OF_NET:
+        for number, view in enumerate(getattr(net, kind)):
+            view[:] = tensors[f"{kind}.{number}"]
     masks = [tensors.get(f"masks.{c}") for c in range(len(net.weights))]
     if any(mask is not None for mask in masks):
         net._network.keep_only(masks)
@@ -75,12 +75,14 @@ def _check_names(names: Any, sizes: tuple[int, ...]) -> None:
 
 
 def _check(tensors: Mapping[str, np.ndarray], made_of: Architecture) -> None:
-    """Raise ValueError unless the tensors are the weights, biases and masks of a net."""
+    """Raise ValueError unless the tensors are the weights, biases, gains, shifts and masks of a net."""
     sizes, dtype = made_of.sizes, made_of.dtype
     weights = {f"weights.{c}": (sizes[source], sizes[target]) for c, (source, target) in enumerate(made_of.pairs)}
     biases = {f"biases.{l}": (size,) for l, size in enumerate(sizes[1:])}
     masks = {name.replace("weights", "masks"): shape for name, shape in weights.items()}
-    expected = {name: (dtype, shape) for name, shape in (weights | biases).items()}
+    normalised = enumerate(made_of.normalised)
+    norms = {f"{kind}.{c}": (sizes[layer],) for c, layer in normalised for kind in ("gains", "shifts")}
+    expected = {name: (dtype, shape) for name, shape in (weights | biases | norms).items()}
     expected |= {name: (np.dtype(bool), shape) for name, shape in masks.items() if name in tensors}
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(OF_TRAINING)}
     if {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()} != expected:

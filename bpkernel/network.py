@@ -26,9 +26,11 @@ class Network:
     ----------
     layout : Layout
     params : ndarray (n_params,)
-        All weights and biases; zeros at first.
+        All weights and biases, zeros at first, and gains and shifts, ones and zeros.
     weights, biases : tuple of ndarray
         Live views (n_in, n_out) of every edge and (n_out,) of every node but the inputs.
+    gains, shifts : tuple of ndarray
+        Live views (n_out,) of every normalised node.
     present : ndarray of bool (n_params,)
         False for weights that are absent; (0,) if none are.
     spare : SpareMemory
@@ -42,10 +44,14 @@ class Network:
         loss: Any,
         dtype: np.dtype,
         pairs: Sequence[tuple[int, int]] | None = None,
+        normalised: Sequence[int] = (),
     ):
-        self.layout = Layout(sizes, activations, dtype, pairs)
+        self.layout = Layout(sizes, activations, dtype, pairs, normalised=normalised)
         self.params = aligned_zeros(self.layout.n_params, dtype)
         self.weights, self.biases = self.layout.weights(self.params), self.layout.biases(self.params)
+        self.gains, self.shifts = self.layout.gains(self.params), self.layout.shifts(self.params)
+        for gains in self.gains:
+            gains[:] = 1
         self.present = np.zeros(0, bool)
         self.loss = loss
         self._compiled: operands.Net | None = None
@@ -98,7 +104,8 @@ class Network:
     def in_float64(self) -> "Network":
         """A net of the same layers and functions in float64, with the same weights; the two share nothing."""
         layout = self.layout
-        other = Network(layout.sizes, layout.activations, self.loss, np.dtype(np.float64), layout.pairs)
+        own = layout.activations, self.loss, np.dtype(np.float64), layout.pairs, layout.normalised
+        other = Network(layout.sizes, *own)
         other.layout.assign(other.params, layout.vector(self.params))
         if self.present.size:
             other.keep_only(layout.weights(self.present))

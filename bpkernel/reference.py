@@ -12,13 +12,16 @@ It uses lists, floats and `math`, nothing else; the activations and losses are i
 A layer is (w, g) or (w, g, sources).  `w[i][j]` is the book's w_ji, the weight from unit i to unit j.  `w[0][j]` is the bias
 of unit j, the weight of an extra unit z_0 = 1.  `sources` are the layers that lead to this one, 0 the inputs: the units i are
 those of all sources, one after the other; without sources they are those of the layer before.  `g` is the name of an
-activation, or a pair of functions (g(a), g'(a, z)).  A net is a list of layers.  A loss is a name, or a pair of functions of
-the outputs and targets of a sample (E^n, the list of ∂E/∂y_k).
+activation, or a pair of functions (g(a), g'(a, z)).  A layer (w, g, sources, True) is normalised: the last two rows of w are
+its gains and its shifts, and g is applied to u, see `reference_normalisation`.  A net is a list of layers.  A loss is a name,
+or a pair of functions of the outputs and targets of a sample (E^n, the list of ∂E/∂y_k).
 Functions return new lists: only `train` modifies its net, and only an optimizer's `step` its state.
 """
 
 from bpkernel.reference_functions import *  # noqa: F403
 from bpkernel.reference_functions import activate, error, loss_functions, times_slope
+from bpkernel.reference_normalisation import *  # noqa: F403
+from bpkernel.reference_normalisation import deltas_of_sums, norm_gradients, scaled
 from bpkernel.reference_optimizers import *  # noqa: F403
 
 # --------------------------------------------------------------------------------------------------- the four equations
@@ -77,26 +80,43 @@ def weights_after(net, l, z):
     return rows, targets
 
 
+def is_normalised(net, l):
+    """Whether the sums of layer l = 1, 2, ... are normalised."""
+    return len(net[l - 1]) > 3 and net[l - 1][3]
+
+
 def forward(net, x):
-    """a and z of every layer for one sample.  z[0] is x and a[0] is empty, so that index l counts layers from the input."""
+    """a and z of every layer for one sample.  z[0] is x and a[0] is empty, so that index l counts layers from the input.
+
+    a of a normalised layer is u.
+    """
     a, z = [[]], [list(x)]
     for l, (w, g, *_) in enumerate(net, start=1):
-        a.append(pre_activations(w, units_before(net, l, z)))
+        sums = pre_activations(w, units_before(net, l, z))
+        a.append(scaled(sums, w[-2], w[-1]) if is_normalised(net, l) else sums)
         z.append(activate(g, a[-1]))
     return a, z
 
 
 def backprop(net, loss, x, t):
-    """(E^n, a, z, delta, dw) of one sample.  dw[l] has the shape of w in layer l; its row 0 is the gradient of the biases."""
+    """(E^n, a, z, delta, dw) of one sample.  dw[l] has the shape of w in layer l; its row 0 is the gradient of the biases.
+
+    delta of a normalised layer is the derivative by its sums.
+    """
     a, z = forward(net, x)
     last = len(net)
-    delta = [[] for _ in z]
+    delta, of_norms = [[] for _ in z], [[] for _ in z]
     delta[last] = output_deltas(net[-1][1], loss, a[last], z[last], t)
     for l in range(last - 1, 0, -1):
         w_next, targets = weights_after(net, l, z)
         delta_next = [delta_k for target in targets for delta_k in delta[target]]
         delta[l] = hidden_deltas(net[l - 1][1], w_next, delta_next, a[l], z[l])
-    dw = [gradients(units_before(net, l + 1, z), delta[l + 1]) for l in range(last)]
+        if is_normalised(net, l):
+            w = net[l - 1][0]
+            sums = pre_activations(w, units_before(net, l, z))
+            of_norms[l] = norm_gradients(sums, delta[l])
+            delta[l] = deltas_of_sums(sums, w[-2], delta[l])
+    dw = [gradients(units_before(net, l + 1, z), delta[l + 1]) + of_norms[l + 1] for l in range(last)]
     return error(loss, z[last], t), a, z, delta, dw
 
 

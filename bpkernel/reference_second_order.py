@@ -1,8 +1,9 @@
 """Second derivatives in plain Python: the R-operator of Pearlmutter (1994), Bishop (1995), section 4.10.7.
 
 R{x} is the change of x per unit step of the weights in the direction v.  A direction v is a list of one list of rows for each
-layer, with the shape of its w.  Functions of one's own have a third member: an activation is (g, g', g''(a, z)), a loss
-(E^n, the list of ∂E/∂y_k, the list of Σ_l ∂²E/∂y_k∂y_l r_l as a function of y, t and r).
+layer, with the shape of its w, which in normalised layers has rows of gains and shifts, too.  Functions of one's own have a
+third member: an activation is (g, g', g''(a, z)), a loss (E^n, the list of ∂E/∂y_k, the list of Σ_l ∂²E/∂y_k∂y_l r_l as a
+function of y, t and r).
 """
 
 import math
@@ -11,12 +12,14 @@ from bpkernel.reference import (
     forward,
     gradients,
     hidden_deltas,
+    is_normalised,
     output_deltas,
     pre_activations,
     units_before,
     weights_after,
 )
 from bpkernel.reference_functions import TINY, log, logistic, loss_functions, times_slope
+from bpkernel.reference_normalisation import deltas_of_sums, mean, norm_gradients, normalised, slopes_of_sums, spread
 
 # ------------------------------------------------------------------------------------------- g'' and the curvatures of E
 
@@ -114,14 +117,52 @@ CURVATURES = {
 # --------------------------------------------------------------------------------------------------------- the R-operator
 
 
+def times(matrix, x):
+    """The product of a matrix, a list of rows, with a vector."""
+    return [sum(m_ij * x_j for m_ij, x_j in zip(row, x)) for row in matrix]
+
+
+def change_of_scaled(a, gains, r_a, v_gains, v_shifts):
+    """R{u} from R{a}, where gains and shifts change by v_gains and v_shifts."""
+    parts = zip(gains, times(slopes_of_sums(a), r_a), v_gains, normalised(a), v_shifts)
+    return [gain * r_n + v_gain * n_j + v_shift for gain, r_n, v_gain, n_j, v_shift in parts]
+
+
+def change_of_slopes(a, r_a):
+    """The changes of ∂n_j/∂a_i; that of √(v + ε) is mean_j n_j R{a}_j."""
+    n, r_n, s, h = normalised(a), times(slopes_of_sums(a), r_a), spread(a), len(a)
+    r_s = mean([n_j * r_j for n_j, r_j in zip(n, r_a)])
+    return [
+        [-(r_n[i] * n[j] + n[i] * r_n[j]) / (h * s) - slopes_of_sums(a)[i][j] * r_s / s for j in range(h)] for i in range(h)
+    ]
+
+
+def change_of_deltas(a, gains, of_u, r_a, v_gains, r_of_u):
+    """R{δ} from R{∂E/∂u}."""
+    c = [gain * d for gain, d in zip(gains, of_u)]
+    r_c = [gain * r_d + v_gain * d for gain, r_d, v_gain, d in zip(gains, r_of_u, v_gains, of_u)]
+    return [x + y for x, y in zip(times(slopes_of_sums(a), r_c), times(change_of_slopes(a, r_a), c))]
+
+
+def change_of_norm_gradients(a, of_u, r_a, r_of_u):
+    """R{∂E/∂γ} and R{∂E/∂β}."""
+    of_gains, of_shifts = norm_gradients(a, r_of_u)
+    r_n = times(slopes_of_sums(a), r_a)
+    return [[x + d * r_j for x, d, r_j in zip(of_gains, of_u, r_n)], of_shifts]
+
+
 def hessian_vector_product(net, loss, x, t, v):
     """The product of the Hessian of E^n of one sample with a direction v, in the shape of v."""
     last, of_v = len(net), [(rows, *layer[1:]) for rows, layer in zip(v, net)]
     a, z = forward(net, x)
     r_a, r_z = [[]], [[0.0] * len(x)]
+    sums, r_sums, products = {}, {}, {l: [] for l in range(1, last + 1)}  # of normalised layers
     for l, (w, g, *_) in enumerate(net, start=1):  # R{a}_j = Σ_i v_ji z_i + Σ_i w_ji R{z}_i, without R{z}_0 = 0
         from_v, r_before = pre_activations(v[l - 1], units_before(net, l, z)), units_before(net, l, r_z)
         r_a.append([from_v[j] + sum(w[1 + i][j] * r_before[i] for i in range(len(r_before))) for j in range(len(w[0]))])
+        if is_normalised(net, l):
+            sums[l], r_sums[l] = pre_activations(w, units_before(net, l, z)), r_a[l]
+            r_a[l] = change_of_scaled(sums[l], w[-2], r_sums[l], *v[l - 1][-2:])
         r_z.append(times_slope(g, a[l], z[l], r_a[l]))
 
     g, slopes = net[-1][1], loss_functions(loss)[1]
@@ -146,11 +187,16 @@ def hessian_vector_product(net, loss, x, t, v):
             )
         ]
         r_delta[l] = [x + y for x, y in zip(times_slope(g, a[l], z[l], r_d), change_of_slope(g, a[l], z[l], d, r_a[l]))]
+        if l in sums:
+            of_u, gains = delta[l], net[l - 1][0][-2]
+            products[l] = change_of_norm_gradients(sums[l], of_u, r_sums[l], r_delta[l])
+            delta[l] = deltas_of_sums(sums[l], gains, of_u)
+            r_delta[l] = change_of_deltas(sums[l], gains, of_u, r_sums[l], v[l - 1][-2], r_delta[l])
 
     product = []
     for l in range(1, last + 1):  # R{∂E/∂w_ji} = R{δ}_j z_i + δ_j R{z}_i
         first = gradients(units_before(net, l, z), r_delta[l])
         second = gradients(units_before(net, l, r_z), delta[l])
         second[0] = [0.0] * len(second[0])  # R{z}_0 = 0
-        product.append([[x + y for x, y in zip(*rows)] for rows in zip(first, second)])
+        product.append([[x + y for x, y in zip(*rows)] for rows in zip(first, second)] + products[l])
     return product

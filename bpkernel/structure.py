@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bpkernel import validation
-from bpkernel.architecture import Architecture, short
+from bpkernel.architecture import Architecture
+from bpkernel.function_names import short
 from bpkernel.kernels import operands
 from bpkernel.network import Network
 
@@ -24,7 +25,8 @@ class Structure:
 
     def _allocate(self, made_of: Architecture) -> None:
         self._made_of = made_of
-        self._network = Network(made_of.sizes, made_of.activations, made_of.loss, made_of.dtype, made_of.pairs)
+        own = made_of.dtype, made_of.pairs, made_of.normalised
+        self._network = Network(made_of.sizes, made_of.activations, made_of.loss, *own)
         self._network.layout.disturb(made_of.dropout, made_of.input_dropout, made_of.input_noise)
 
     @property
@@ -78,6 +80,11 @@ class Structure:
         self._network.layout.disturb(made_of.dropout, made_of.input_dropout, made_of.input_noise)
 
     @property
+    def layer_norm(self) -> tuple[bool, ...]:
+        """Whether the sums of every hidden layer are normalised."""
+        return self._made_of.layer_norm
+
+    @property
     def dtype(self) -> np.dtype:
         return self._made_of.dtype
 
@@ -97,10 +104,20 @@ class Structure:
         return self._network.biases
 
     @property
+    def gains(self) -> tuple[np.ndarray, ...]:
+        """Live views (n_units,) of the gains γ of every normalised layer; empty for a net without any."""
+        return self._network.gains
+
+    @property
+    def shifts(self) -> tuple[np.ndarray, ...]:
+        """Live views (n_units,) of the shifts β of every normalised layer; empty for a net without any."""
+        return self._network.shifts
+
+    @property
     def parameters(self) -> np.ndarray:
         """All weights and biases (n_parameters,): each of `weights` row by row, then each of `biases`; a copy.
 
-        A vector assigned to it replaces them.  Absent weights stay 0.
+        Each of `gains`, then each of `shifts` follow.  A vector assigned to it replaces them.  Absent weights stay 0.
         """
         return self._network.layout.vector(self._network.params)
 
@@ -108,7 +125,10 @@ class Structure:
     def parameters(self, vector: Any) -> None:
         vector, n = validation.numbers("parameters", vector, self.dtype), self._network.layout.n_parameters
         if vector.shape != (n,):
-            raise ValueError(f"parameters must have shape ({n},), one number for each weight and each bias; got {vector.shape}")
+            more = ", each gain and each shift" if self.gains else ""
+            raise ValueError(
+                f"parameters must have shape ({n},), one number for each weight and each bias{more}; got {vector.shape}"
+            )
         self._network.layout.assign(self._network.params, vector)
         self._network.clear_absent()
 
@@ -193,6 +213,7 @@ class Structure:
                 for w, mask, (_, target) in zip(self.weights, self._network.masks, made_of.pairs, strict=True)
                 if target == layer
             )
+            activation = f"layer norm, {activation}" if layer in made_of.normalised else activation
             cells = (layer, n_units, activation, ", ".join(sources), n_weights if layer else "")
             rows.append("".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells))
         heading = "".join(f"<th>{name}</th>" for name in ("layer", "units", "activation", "from layers", "weights"))
@@ -205,8 +226,8 @@ class Structure:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = state["output_activation"], state["loss"], state["dtype"], state.get("connections")
-        disturbances = [state.get(name, 0.0) for name in ("dropout", "input_dropout", "input_noise")]
-        self._allocate(Architecture.of(state["layer_sizes"], state["activation"], *own, *disturbances))
+        more = {name: state[name] for name in ("dropout", "input_dropout", "input_noise", "layer_norm") if name in state}
+        self._allocate(Architecture.of(state["layer_sizes"], state["activation"], *own, **more))
         self._random = state["random"]
         self._network.params[:] = state["params"]
         if state.get("present", np.zeros(0)).size > 0:

@@ -69,26 +69,36 @@ OPTIMIZERS = {  # with so small an epsilon the two forms of Adam are the same
 }
 
 
+def sums_of(graph, params, X):
+    """What the activation of each layer is applied to, for params (weights, biases, gains, shifts)."""
+    (weights, biases, *norms), found, z = params, [], [X]
+    norms = dict(zip(np.flatnonzero(graph.layer_norm) + 1, zip(*norms, strict=True), strict=True))
+    for target, b in enumerate(biases, start=1):
+        a = b
+        for pair, w in zip(graph.pairs, weights, strict=True):
+            if pair[1] == target:
+                a = a + z[pair[0]] @ (w * graph.masks[pair] if pair in graph.masks else w)
+        if target in norms:
+            gain, shift = norms[target]
+            a = jax.nn.standardize(a, axis=1, epsilon=1e-5) * gain + shift
+        found.append(a)
+        z.append(ACTIVATIONS[graph.g[target - 1]](a))
+    return found
+
+
 def objective(graph, X, T, s):
-    """The batch's mean error as a function of (weights, biases)."""
+    """The batch's mean error as a function of the params."""
 
     def error(params):
-        weights, biases = params
-        z = [X]
-        for target, b in enumerate(biases, start=1):
-            a = b
-            for pair, w in zip(graph.pairs, weights, strict=True):
-                if pair[1] == target:
-                    a = a + z[pair[0]] @ (w * graph.masks[pair] if pair in graph.masks else w)
-            z.append(ACTIVATIONS[graph.g[target - 1]](a))
-        return (s * LOSSES[graph.loss](z[-1], T).sum(axis=1)).sum() / s.sum()
+        y = ACTIVATIONS[graph.g[-1]](sums_of(graph, params, X)[-1])
+        return (s * LOSSES[graph.loss](y, T).sum(axis=1)).sum() / s.sum()
 
     return error
 
 
 def params_of(net):
-    """Copies of weights and biases."""
-    return [jnp.array(w) for w in net.weights], [jnp.array(b) for b in net.biases]
+    """Copies of weights, biases, gains and shifts."""
+    return [[jnp.array(array) for array in own] for own in (net.weights, net.biases, net.gains, net.shifts)]
 
 
 def distance(found, expected):
@@ -109,7 +119,8 @@ def compare(seed):
     start = params_of(net)
     r = net.backprop(X, T)
     unweighted = jax.grad(objective(graph, X, T, np.ones(len(X))))(start)
-    found = {"gradient": distance([[dw / len(X) for dw in r.dw], [db / len(X) for db in r.db]], unweighted)[0]}
+    means = [[array / len(X) for array in own] for own in (r.dw, r.db, r.dgains, r.dshifts)]
+    found = {"gradient": distance(means, unweighted)[0]}
     for name, (make, make_optax) in OPTIMIZERS.items():
         net, optimizer, params = graph.net(), make_optax(), start
         state = optimizer.init(params)
@@ -127,7 +138,7 @@ def compare(seed):
                 break
             updates, state = update(slope(params), state, params)
             params = optax.apply_updates(params, updates)
-            found[name] = max(found[name], distance((net.weights, net.biases), params)[0])
+            found[name] = max(found[name], distance(params_of(net), params)[0])
     return graph, found
 
 

@@ -8,7 +8,7 @@ MOST are left out, and others take their place.  The test suite compares a few n
 import jax
 import jax.numpy as jnp
 import numpy as np
-from compare_jax import ACTIVATIONS, LOSSES, run
+from compare_jax import ACTIVATIONS, LOSSES, params_of, run, sums_of
 from random_graphs import random_graph
 
 from bpkernel.functions.losses import BY_NAME
@@ -27,23 +27,17 @@ def distance(found, expected):
 
 def functions_of(graph, net):
     """The pre-activations of the outputs as a function of (parameters, inputs of a sample), and the output activation."""
-    shapes = [block.shape for block in (*net.weights, *net.biases)]
+    shapes = [[block.shape for block in own] for own in params_of(net)]
 
     def pre_activations(p, x):
-        blocks, start = [], 0
-        for shape in shapes:
-            n = int(np.prod(shape))
-            blocks.append(p[start : start + n].reshape(shape))
-            start += n
-        weights, biases = blocks[: len(graph.pairs)], blocks[len(graph.pairs) :]
-        z = [x[None]]
-        for target, b in enumerate(biases, start=1):
-            a = b
-            for pair, w in zip(graph.pairs, weights, strict=True):
-                if pair[1] == target:
-                    a = a + z[pair[0]] @ (w * graph.masks[pair] if pair in graph.masks else w)
-            z.append(ACTIVATIONS[graph.g[target - 1]](a))
-        return a[0]
+        params, start = [], 0
+        for own in shapes:
+            params.append([])
+            for shape in own:
+                n = int(np.prod(shape))
+                params[-1].append(p[start : start + n].reshape(shape))
+                start += n
+        return sums_of(graph, params, x[None])[-1][0]
 
     return pre_activations, lambda a: ACTIVATIONS[graph.g[-1]](a[None])[0]
 

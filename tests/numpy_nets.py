@@ -1,4 +1,7 @@
-"""Back-propagation in NumPy and float64, with factors for the units: the oracle for dropout and for regularised steps."""
+"""Back-propagation in NumPy and float64, with factors for the units: the oracle for dropout and for regularised steps.
+
+Layers may be normalised.
+"""
 
 import copy
 import math
@@ -25,6 +28,12 @@ ACTIVATIONS = {  # g, g'
 }
 
 
+def normalised(a):
+    """n and √(v + ε)."""
+    spread = np.sqrt(a.var(1, keepdims=True) + 1e-5)
+    return (a - a.mean(1, keepdims=True)) / spread, spread
+
+
 class NumpyNet:
     """A net with squared error and identity as its output.
 
@@ -32,6 +41,8 @@ class NumpyNet:
     ----------
     weights, biases : list of ndarray
         As those of `MLP`, of float64.
+    gains, shifts : list of ndarray
+        Those of `MLP`, of the layers `normalised`.
     present : list of ndarray of bool
         Where there are weights.
     """
@@ -42,13 +53,15 @@ class NumpyNet:
         self.activations = [*net.activation, net.output_activation]
         self.weights = [w.astype(np.float64) for w in net.weights]
         self.biases = [b.astype(np.float64) for b in net.biases]
+        self.gains, self.shifts = ([g.astype(np.float64) for g in own] for own in (net.gains, net.shifts))
+        self.normalised = [layer for layer, own in enumerate(net.layer_norm, start=1) if own]
         masks = net.masks
         self.present = [masks.get(pair, np.ones(w.shape, bool)) for pair, w in zip(self.pairs, self.weights, strict=True)]
 
     @property
     def numbers(self):
-        """All weights, then all biases."""
-        return [*self.weights, *self.biases]
+        """All weights, then all biases, gains and shifts."""
+        return [*self.weights, *self.biases, *self.gains, *self.shifts]
 
     def moved(self, direction, size):
         """A copy at another place, w + size * direction."""
@@ -67,8 +80,15 @@ class NumpyNet:
                 if end == target:
                     total = total + z[source] @ w
             a.append(total)
-            z.append(ACTIVATIONS[self.activations[target - 1]][0](total))
+            z.append(ACTIVATIONS[self.activations[target - 1]][0](self.scaled(target, total)))
         return a, z
+
+    def scaled(self, layer, a):
+        """What the activation is applied to."""
+        if layer not in self.normalised:
+            return a
+        own = self.normalised.index(layer)
+        return normalised(a)[0] * self.gains[own] + self.shifts[own]
 
     def error(self, X, T, s=None, factors=None, noise=0.0):
         """Σ_n s_n E^n / Σ_n s_n."""
@@ -80,7 +100,7 @@ class NumpyNet:
         """The derivatives of `error`, in the order of `numbers`."""
         s = np.ones(len(X)) if s is None else s
         a, z = self.forward(X, factors, noise)
-        delta = [None] * self.n_layers
+        delta, dgains, dshifts = [None] * self.n_layers, [], []
         delta[-1] = (z[-1] - T) * (s / s.sum())[:, np.newaxis]
         for layer in range(self.n_layers - 2, 0, -1):
             d = 0
@@ -88,6 +108,13 @@ class NumpyNet:
                 if source == layer:
                     d = d + delta[target] @ w.T
             d = d * (1.0 if factors is None else factors[layer])
-            delta[layer] = d * ACTIVATIONS[self.activations[layer - 1]][1](a[layer])
+            delta[layer] = d * ACTIVATIONS[self.activations[layer - 1]][1](self.scaled(layer, a[layer]))
+            if layer in self.normalised:
+                n, spread = normalised(a[layer])
+                dgains.insert(0, (delta[layer] * n).sum(0))
+                dshifts.insert(0, delta[layer].sum(0))
+                c = delta[layer] * self.gains[self.normalised.index(layer)]
+                delta[layer] = (c - c.mean(1, keepdims=True) - n * (c * n).mean(1, keepdims=True)) / spread
         dw = [z[source].T @ delta[target] for source, target in self.pairs]
-        return [*(d * p for d, p in zip(dw, self.present, strict=True)), *(d.sum(0) for d in delta[1:])]
+        of_weights = [d * p for d, p in zip(dw, self.present, strict=True)]
+        return [*of_weights, *(d.sum(0) for d in delta[1:]), *dgains, *dshifts]

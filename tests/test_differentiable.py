@@ -31,15 +31,16 @@ OF_EACH = [name for name in METHODS if name.startswith("per_sample") or "jacobia
 
 
 def by_layer(net, v):
-    """A vector of parameters in the form of the reference: for each layer the rows of biases and weights."""
+    """A vector of parameters in the form of the reference: for each layer the rows of biases and weights, gains and shifts."""
     network = net._network
     params = np.zeros(network.layout.n_params)
     network.layout.assign(params, v)
     weights, biases = network.layout.weights(params), network.layout.biases(params)
-    rows = []
+    norms = zip(network.layout.gains(params), network.layout.shifts(params), strict=True)
+    norms, rows = dict(zip(net._made_of.normalised, norms, strict=True)), []
     for target, b in enumerate(biases, start=1):
         own = [w for w, (_, to) in zip(weights, net.connections, strict=True) if to == target]
-        rows.append(np.vstack([b, *own]).tolist())
+        rows.append(np.vstack([b, *own, *norms.get(target, ())]).tolist())
     return rows
 
 
@@ -51,17 +52,19 @@ def of_reference(name):
 
 
 def parameters_of(net):
-    return np.concatenate([block.ravel() for block in (*net.weights, *net.biases)])
+    return np.concatenate([block.ravel() for block in (*net.weights, *net.biases, *net.gains, *net.shifts)])
 
 
 def present_in(net):
     """Which parameters are present, as a vector of bool."""
     masks = [net.masks.get(pair, np.ones(w.shape, bool)) for pair, w in zip(net.connections, net.weights, strict=True)]
-    return np.concatenate([mask.ravel() for mask in (*masks, *(np.ones(len(b), bool) for b in net.biases))])
+    others = *net.biases, *net.gains, *net.shifts
+    return np.concatenate([mask.ravel() for mask in (*masks, *(np.ones(len(b), bool) for b in others))])
 
 
 def test_parameters_are_the_weights_and_biases_in_order():
-    net = random_graph(4).net()
+    net = random_graph(6).net()
+    assert net.gains
     expected = parameters_of(net)
     np.testing.assert_array_equal(net.parameters, expected)
     new = np.random.default_rng(0).standard_normal(len(expected)).astype(net.dtype)
@@ -132,7 +135,7 @@ def test_derivatives_agree_with_one_another(seed):
         np.testing.assert_allclose(found, expected, rtol=0, atol=eps * max(abs(expected).max(), 1e-30))
 
     r = net.backprop(X, T)
-    close(net.gradient(X, T), np.concatenate([block.ravel() for block in (*r.dw, *r.db)]))
+    close(net.gradient(X, T), np.concatenate([block.ravel() for block in (*r.dw, *r.db, *r.dgains, *r.dshifts)]))
     each = net.per_sample_gradients(X, T)
     assert each.any()
     close(s @ each, net.gradient(X, T, s))
@@ -158,9 +161,11 @@ def test_derivatives_agree_with_one_another(seed):
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_number_of_threads_does_not_change_a_bit(name, dtype):
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_the_number_of_threads_does_not_change_a_bit(name, dtype, layer_norm):
     rng = np.random.default_rng(0)
-    net = bp.MLP((17, 33, 9, 5), ["gelu", "tanh"], "softmax", "cross_entropy", dtype, 0, connections="all")
+    own = {"connections": "all", "layer_norm": layer_norm}
+    net = bp.MLP((17, 33, 9, 5), ["gelu", "tanh"], "softmax", "cross_entropy", dtype, 0, **own)
     X, T, s = rng.standard_normal((1500, 17)), rng.integers(0, 5, 1500), rng.uniform(0, 2, 1500)
     v = rng.standard_normal(len(net.parameters))
     n = numba.get_num_threads()
@@ -178,10 +183,11 @@ def test_the_number_of_threads_does_not_change_a_bit(name, dtype):
 @pytest.mark.parametrize("name", OF_EACH)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_row_alone_has_the_bits_that_it_has_in_a_batch(name, dtype, masked):
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_row_alone_has_the_bits_that_it_has_in_a_batch(name, dtype, masked, layer_norm):
     rng = np.random.default_rng(1)
     masks = {(0, 1): rng.random((7, 200)) < 0.03, (1, 2): rng.random((200, 5)) < 0.5} if masked else None
-    net = bp.MLP((7, 200, 5), "silu", "softmax", "cross_entropy", dtype, 0, masks=masks)
+    net = bp.MLP((7, 200, 5), "silu", "softmax", "cross_entropy", dtype, 0, masks=masks, layer_norm=layer_norm)
     X, T = rng.standard_normal((301, 7)), rng.integers(0, 5, 301)
     whole = METHODS[name](net, X, T, None, None)
     assert whole.any()
@@ -226,10 +232,11 @@ def test_nothing_is_written_beside_the_result(kind, n):
     assert not (out == 7.5).any()
 
 
-def test_packed_memory_and_units_are_not_overrun():
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_packed_memory_and_units_are_not_overrun(layer_norm):
     """Guard zones around all scratch memory of a Gauss-Newton product, of odd sizes."""
     rng = np.random.default_rng(0)
-    net = bp.MLP((13, 31, 7), "tanh", dtype="float64", random_state=0)
+    net = bp.MLP((13, 31, 7), "tanh", dtype="float64", random_state=0, layer_norm=layer_norm)
     X, T, v = rng.standard_normal((101, 13)), rng.standard_normal((101, 7)), rng.standard_normal(len(net.parameters))
     expected = net.hvp(X, T, v)
     zones = []

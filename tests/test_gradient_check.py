@@ -20,6 +20,9 @@ def test_the_cases_hold_all_pairs_and_all_hidden_activations_with_canonical_ones
     assert set(PAIRS) == {(l, o) for l in BY_NAME for o in outputs_for(l) if o != "hard_sigmoid"}
     assert {size for shape in gradient_check.SHAPES for size in shape} == {1, 7, 16, 17, 31}
     assert {case.connections for case in gradient_check.cases()} == {None, "all"}
+    assert {(case.activation, case.dtype) for case in gradient_check.cases() if case.layer_norm} == {
+        (g, dtype) for g in HIDDEN for dtype in gradient_check.DTYPES
+    }
 
 
 @pytest.mark.parametrize("dtype", gradient_check.DTYPES)
@@ -93,22 +96,27 @@ def test_ten_epochs_follow_the_reference(name):
     hidden=st.sampled_from(HIDDEN),
     dtype=st.sampled_from(gradient_check.DTYPES),
     connections=st.sampled_from([None, "all"]),
+    layer_norm=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_any_shape_is_within_bounds(sizes, pair, hidden, dtype, connections, seed):
+def test_any_shape_is_within_bounds(sizes, pair, hidden, dtype, connections, layer_norm, seed):
     loss, output = pair
     if (sizes[-1], output) == (1, "softmax") and loss in ("binary_cross_entropy", "binary_focal"):
         return
     if output == "mean_variance":
         sizes[-1] += sizes[-1] % 2
-    for finding in gradient_check.compare(gradient_check.Case(tuple(sizes), hidden, output, loss, dtype, connections), seed):
+    if layer_norm:
+        sizes[1:-1] = [max(size, 2) for size in sizes[1:-1]]
+    case = gradient_check.Case(tuple(sizes), hidden, output, loss, dtype, connections, layer_norm)
+    for finding in gradient_check.compare(case, seed):
         assert finding.share <= 1, finding
 
 
-@pytest.mark.parametrize("quantity", ["a", "delta", "dw", "error"])
+@pytest.mark.parametrize("quantity", ["a", "delta", "dw", "error", "dgains", "dshifts"])
 def test_a_small_error_is_found(monkeypatch, quantity):
     """What the check is for: one number off by a hundred thousandth is out of bounds, and NaN is."""
-    case = gradient_check.Case((7, 16, 17), "tanh", "softmax", "cross_entropy", "float64")
+    sizes, normalised = ((7, 9, 16, 17), True) if quantity in ("dgains", "dshifts") else ((7, 16, 17), False)
+    case = gradient_check.Case(sizes, "tanh", "softmax", "cross_entropy", "float64", None, normalised)
     backprop = gradient_check.MLP.backprop
     assert max(finding.share for finding in gradient_check.compare(case)) <= 1
     for wrong in (1 + 1e-5, np.nan):
@@ -118,7 +126,7 @@ def test_a_small_error_is_found(monkeypatch, quantity):
             if quantity == "error":
                 object.__setattr__(r, "error", r.error * wrong)
             else:
-                getattr(r, quantity)[1][0, 0] *= wrong
+                getattr(r, quantity)[1].flat[0] *= wrong
             return r
 
         monkeypatch.setattr(gradient_check.MLP, "backprop", sabotaged)

@@ -36,7 +36,8 @@ def reference_masks(net):
             for pair, w in zip(net.connections, net.weights, strict=True)
             if pair[1] == target
         ]
-        masks.append(np.vstack([np.ones((1, len(b)), bool), *rows]).tolist())
+        norm = [np.ones((2, len(b)), bool)] if target in net._made_of.normalised else []
+        masks.append(np.vstack([np.ones((1, len(b)), bool), *rows, *norm]).tolist())
     return masks
 
 
@@ -75,7 +76,7 @@ def test_one_and_two_threads_give_the_same_bits(seed, monkeypatch):
             numba.set_num_threads(n_threads)
             net = graph.net()
             loss = net.fit(X, T, 3, 25, bp.Adam(0.001), sample_weight=s, alpha=0.01).loss
-            results.append([loss, *net.weights, *net.biases, net.predict(X), *net.backprop(X, T).delta])
+            results.append([loss, net.parameters, net.predict(X), *net.backprop(X, T).delta])
     finally:
         numba.set_num_threads(before)
     assert np.any(results[0][1])

@@ -1,7 +1,7 @@
 """What kernels are given to compute derivatives, beside the net: second derivatives of its functions, and flat parameters.
 
 Users' vectors of parameters hold the weights of every edge, row by row, in the order of the edges, then the biases of every
-node.  Kernels read the weights of a net from a buffer of padded rows, see `layout`.
+node, then all gains, then all shifts.  Kernels read the weights of a net from a buffer of padded rows, see `layout`.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from bpkernel.codegen.tiles import add_outer_t, per_line, store, zeros
 from bpkernel.codegen.views import line, row_of, rows_from
 from bpkernel.functions.activations import pointer_to_second, pointer_to_vjp
 from bpkernel.functions.losses import pointer_to_curvature, pointer_to_slope
-from bpkernel.kernels.layout import Layout, unit_rows, whole_lines
+from bpkernel.kernels.layout import Layout, second_rows, unit_rows, whole_lines
 from bpkernel.kernels.operands import units
 from bpkernel.kernels.packing import pack_group
 from bpkernel.kernels.passes import forward_pass
@@ -37,8 +37,8 @@ class Differentials(NamedTuple):
     slope: int  # pointer to ∂E^n/∂y
     vjp: int  # pointer to the vjp of the output activation
     curvature: int  # pointer to the product with the second derivatives of E^n
-    weights: np.ndarray  # (n_edges,) int64: place of the first weight of each edge
-    biases: np.ndarray  # (n_nodes,) int64: place of the first bias of each node
+    weights: np.ndarray  # (n_edges,) int64: place of the first weight of each edge; of a node's own edge, of its first gain
+    biases: np.ndarray  # (n_edges,) int64: place of the first bias of each edge that has any, or of the first shift
     present: np.ndarray  # (n_parameters,) bool: False for weights that are absent; (0,) if none are
 
 
@@ -75,20 +75,22 @@ def differentials(layout: Layout, loss: Any, present: np.ndarray, *, second: boo
 
 
 def places(layout: Layout, *, by_layer: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Where weights of each edge and biases of each node begin: in a vector of parameters, or layer by layer, biases first."""
-    sizes = [layout.sizes[source] * layout.sizes[target] for source, target in layout.pairs]
-    weights, biases = np.zeros(len(sizes), np.int64), np.zeros(len(layout.sizes), np.int64)
-    place = 0
+    """Where weights and biases of each edge, gains and shifts of own edges begin: two arrays as those of Differentials.
+
+    In a vector of parameters, or layer by layer: the biases, the weights that lead to the layer, its gains and its shifts.
+    """
+    edges, n = layout.edges, len(layout.pairs)
+    found, of_pairs, own = np.zeros((2, len(edges)), np.int64), range(n), range(n, len(edges))
+    biases = [(1, edge) for edge in of_pairs if edges["bias"][edge]]
+    weights = [(0, edge) for edge in of_pairs]
+    order = [*(biases + weights if by_layer else weights + biases), *((0, edge) for edge in own), *((1, edge) for edge in own)]
     if by_layer:
-        for node in range(1, len(layout.sizes)):
-            biases[node], place = place, place + layout.sizes[node]
-            for number, (_, target) in enumerate(layout.pairs):
-                if target == node:
-                    weights[number], place = place, place + sizes[number]
-        return weights, biases
-    weights[1:] = np.cumsum(sizes)[:-1]
-    biases[1:] = sum(sizes) + np.cumsum([0, *layout.sizes[1:-1]])
-    return weights, biases
+        order.sort(key=lambda part: int(edges["target"][part[1]]))
+    place = 0
+    for kind, edge in order:
+        found[kind, edge] = place
+        place += int(edges["n_out"][edge]) * (1 if kind else int(edges["n_in"][edge]))
+    return found[0], found[1]
 
 
 def block_size(layout: Layout, n_rows: int) -> int:
@@ -131,6 +133,8 @@ def write_gradient(net: Any, d: Any, buffers: Any, of_z: Any, of_delta: Any, num
     """
     for number in range(net.edges.size):
         edge, per = net.edges[number], per_line(numbers)
+        if edge.source == edge.target:
+            continue
         z = rows_from(unit_rows(net.nodes[edge.source], buffers[0], of_z[0]), of_z[1], 1, per)
         delta = rows_from(unit_rows(net.nodes[edge.target], buffers[1], of_delta[0]), of_delta[1], 1, per)
         place, width = d.weights[number], whole_lines(edge.n_out, per)
@@ -144,8 +148,14 @@ def write_gradient(net: Any, d: Any, buffers: Any, of_z: Any, of_delta: Any, num
                 numbers[0, place + i * edge.n_out + j] = z[0, i] * delta[0, j]
     for number in range(net.edges.size):
         edge = net.edges[number]
-        if edge.bias:
-            place, delta_n = d.biases[edge.target], units_of(net.nodes[edge.target], buffers[1], of_delta[0], of_delta[1])
+        if edge.source == edge.target:
+            normal = second_of(net.nodes[edge.target], buffers[0], of_z[0], of_z[1])
+            of_u = second_of(net.nodes[edge.target], buffers[1], of_delta[0], of_delta[1])
+            for j in range(edge.n_out):
+                numbers[0, d.weights[number] + j] = normal[j] * of_u[j]
+                numbers[0, d.biases[number] + j] = of_u[j]
+        elif edge.bias:
+            place, delta_n = d.biases[number], units_of(net.nodes[edge.target], buffers[1], of_delta[0], of_delta[1])
             for j in range(edge.n_out):
                 numbers[0, place + j] = delta_n[j]
     for p in range(d.present.size):
@@ -157,6 +167,12 @@ def write_gradient(net: Any, d: Any, buffers: Any, of_z: Any, of_delta: Any, num
 def units_of(node: Any, buffer: Any, n_rows: int, n: int) -> Any:
     """View (n_units,) of the units of a node for one sample, in a flat buffer of n_rows rows."""
     return row_of(unit_rows(node, buffer, n_rows), n, per_line(buffer), node.n_units)
+
+
+@kernel(view=True)
+def second_of(node: Any, buffer: Any, n_rows: int, n: int) -> Any:
+    """View (n_units,) of the second block of a normalised node for one sample, in a flat buffer of n_rows rows."""
+    return row_of(second_rows(node, buffer, n_rows), n, per_line(buffer), node.n_units)
 
 
 @kernel(view=True)

@@ -219,7 +219,7 @@ def lists_of(layout: Layout, present: np.ndarray) -> tuple[np.ndarray, Lists]:
     edges, rows, columns, n = layout.edges.copy(), [np.zeros(1, np.uint32)], [np.zeros(1, np.uint32)], 1
     if present.size == 0:
         return edges, no_lists()
-    for edge, mask in zip(edges, layout.weights(present), strict=True):
+    for edge, mask in zip(edges[: len(layout.pairs)], layout.weights(present), strict=True):
         n_present = np.count_nonzero(mask)
         if n_present == mask.size or n_present >= FEW * len(mask) * padded(mask.shape[1], layout.dtype):
             continue

@@ -12,6 +12,7 @@ from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import line, row_of, rows_from
 from bpkernel.kernels.differentials import forward_pass_of, whole_rows, write_gradient
 from bpkernel.kernels.layout import unit_rows
+from bpkernel.kernels.normalisation import deltas_of_sums
 from bpkernel.kernels.partition import block_start
 from bpkernel.kernels.passes import sums_from
 from bpkernel.kernels.sums import hidden_deltas
@@ -54,6 +55,8 @@ def back_propagate_all(net: Any, units: Any, first: int, n: int, packed: Any, de
         for k in range(n_outputs):
             delta = whole_rows(node, deltas, n_rows, row + k * n, n)
             hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
+            if node.own_edge >= 0:
+                deltas_of_sums(net, node, units, first, deltas, n_rows, row + k * n, n)
 
 
 def jacobians_on_thread(

@@ -17,6 +17,10 @@ buffers too, in which every node owns a block of one row for each sample:
     one cache line     so that the units begin on a cache line; its last number is z_0 = 1
     the units          padded with zeros to whole cache lines
 
+A NORMALISED node (Ba, Kiros and Hinton 2016) has a second block behind the first one: for its normalised sums in the z, and for
+∂E/∂u in the δ, see `normalisation`.  Its gains and shifts are the weights of one more edge, from the node to itself, behind all
+other edges: row 0 holds the shifts, like biases, row 1 the gains.
+
 """
 
 from bisect import bisect_left, bisect_right
@@ -31,6 +35,7 @@ from bpkernel.codegen.precision import Precision
 from bpkernel.codegen.processor import LINE, ROWS, VECTOR, VECTORS
 from bpkernel.codegen.views import block
 from bpkernel.functions.activations import pointer_to_forward, pointer_to_vjp
+from bpkernel.kernels.records import EDGE, NODE
 from bpkernel.runtime.memory import padded, row_length
 
 # An edge is wide from as many bytes of weights on, and as many units at either end.  Packed, nets of 10⁵ to 10⁷ weights were
@@ -42,44 +47,6 @@ HAS_PANELS = VECTORS * VECTOR >= LINE
 # Whether all operands of their sums are packed, or only the transposed weights.  Where a row of a tile is four cache lines, as
 # with AVX-512, strided memory is as fast as panels: nets of 10⁶ and 10⁷ weights lost 2 to 8 % of their speed to the copies.
 PACKS_ALL = VECTORS * VECTOR < 4 * LINE
-
-NODE = np.dtype(
-    [
-        ("n_units", np.int64),
-        ("offset", np.int64),  # of its units in a buffer of units, for each sample of a mini-batch
-        ("row", np.int64),  # numbers in a row of its units
-        ("forward", np.int64),  # pointer to its activation
-        ("vjp", np.int64),  # pointer to the vector-Jacobian product of its activation
-        ("keep_a", np.int64),  # 1 if its activation needs a for that
-        ("dropout", np.float64),  # share of its units that are set to 0 in training
-        ("noise", np.float64),  # standard deviation of what is added to the inputs in training
-        ("z_tiles", np.int64),  # offset of its packed z in a buffer of packed units, for each sample; -1 if there are none
-        ("delta_panels", np.int64),  # of its packed δ
-        ("first_in", np.int64),  # its incoming edges are those from first_in up to end_in
-        ("end_in", np.int64),
-        ("first_out", np.int64),  # its outgoing edges are out_edges[first_out:end_out]
-        ("end_out", np.int64),
-    ],
-    align=True,
-)
-EDGE = np.dtype(
-    [
-        ("source", np.int64),
-        ("target", np.int64),
-        ("n_in", np.int64),
-        ("n_out", np.int64),
-        ("bias", np.int64),  # 1 if row 0 of its weights holds biases
-        ("weights", np.int64),  # offset of its rows in the buffer of the weights
-        ("row", np.int64),  # numbers in a row of its weights
-        ("wide", np.int64),  # 1 if its transposed weights, and maybe the other operands of its sums, are packed in panels
-        ("packed", np.int64),  # offset of its weights, packed in panels, in the buffer of the packed weights; -1 for none
-        ("transposed", np.int64),  # of its transposed weights; -1 for none
-        ("packed_row", np.int64),  # numbers in a row of the transposed weights, unless they are in panels
-        ("first_present", np.int64),  # its present weights in the lists of the net; 0 if it is computed in tiles
-        ("end_present", np.int64),
-    ],
-    align=True,
-)
 
 
 class Layout:
@@ -97,6 +64,8 @@ class Layout:
         every node but the last one an outgoing edge.
     to_inputs : bool, default=False
         Whether edges from the inputs have transposed weights too, for derivatives with respect to the inputs.
+    normalised : sequence of int, default=()
+        The hidden nodes that are normalised, in their order.
 
     Attributes
     ----------
@@ -105,9 +74,9 @@ class Layout:
         Whether training has dropout or noise.
     pairs : tuple of (int, int)
     nodes, edges : structured arrays of NODE and EDGE
-        The edges are sorted by target, then source.
-    out_edges : ndarray of int64 (n_edges,)
-        Indices of the edges, sorted by source, then target.
+        The edges of the pairs, sorted by target, then source; behind them those of normalised nodes to themselves.
+    out_edges : ndarray of int64 (n_pairs,)
+        Indices of the edges of the pairs, sorted by source, then target.
     n_rows, row_lengths : list of int
         The rows of weights of every edge, and the numbers in each.
     n_params, n_units, n_packed, n_packed_units : int
@@ -125,7 +94,9 @@ class Layout:
         pairs: Sequence[tuple[int, int]] | None = None,
         *,
         to_inputs: bool = False,
+        normalised: Sequence[int] = (),
     ):
+        self.normalised = tuple(normalised)
         self.sizes, self.activations, self.dtype = tuple(sizes), tuple(activations), dtype
         self.precision, self.disturbs = Precision.of(dtype), False
         self.pairs = chain(len(self.sizes)) if pairs is None else tuple(sorted(pairs, key=lambda pair: pair[::-1]))
@@ -142,8 +113,9 @@ class Layout:
             row = row_length(LINE // storage.itemsize + padded(size, storage), storage)
             keep_a = number > 0 and self.activations[number - 1].needs_a
             edges = [bisect(ends, number) for ends in (targets, sources) for bisect in (bisect_left, bisect_right)]
-            nodes.append((size, self.n_units, row, 0, 0, keep_a, 0.0, 0.0, -1, -1, *edges))
-            self.n_units += row
+            own_edge = len(self.pairs) + self.normalised.index(number) if number in self.normalised else -1
+            nodes.append((size, self.n_units, row, 0, 0, keep_a, own_edge, 0.0, 0.0, -1, -1, *edges))
+            self.n_units += row if own_edge < 0 else 2 * row
         self.nodes = np.array(nodes, NODE)
 
     def _place_edges(self, to_inputs: bool) -> None:
@@ -167,6 +139,12 @@ class Layout:
             self.n_params += (bias + n_in) * row
             self.n_packed = end + (padded(n_out, storage) * packed_row if transposed >= 0 else 0)
             self.flops += training_flops(bias, n_in, n_out, source)
+        for node in self.normalised:
+            row = row_length(self.sizes[node], master)
+            edges.append((node, node, 1, self.sizes[node], 1, self.n_params, row, 0, -1, -1, 0, 0, 0))
+            self.n_rows.append(2)
+            self.row_lengths.append(row)
+            self.n_params += 2 * row
         self.edges = np.array(edges, EDGE)
         self._place_packed_units()
 
@@ -185,7 +163,7 @@ class Layout:
     @property
     def shape(self) -> tuple[Any, ...]:
         """What an optimizer's state depends on."""
-        return self.sizes, self.pairs, self.dtype
+        return self.sizes, self.pairs, self.dtype, self.normalised
 
     def disturb(self, dropout: Sequence[float], input_dropout: float, input_noise: float) -> None:
         """Set the dropout of the hidden nodes and of the inputs, and the noise of the inputs."""
@@ -208,29 +186,50 @@ class Layout:
 
     def weights(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
         """A view (n_in, n_out) of the weights of every edge in a flat buffer."""
-        return tuple(rows[bias:] for bias, rows in self._rows(params))
+        return tuple(rows[bias:] for bias, rows in self._rows(params)[: len(self.pairs)])
 
     def biases(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
         """A view (n_out,) of the biases of every node but the inputs in a flat buffer."""
-        return tuple(rows[0] for bias, rows in self._rows(params) if bias)
+        return tuple(rows[0] for bias, rows in self._rows(params)[: len(self.pairs)] if bias)
+
+    def gains(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
+        """A view (n_units,) of the gains of every normalised node in a flat buffer."""
+        return tuple(rows[1] for _, rows in self._rows(params)[len(self.pairs) :])
+
+    def shifts(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
+        """A view (n_units,) of the shifts of every normalised node in a flat buffer."""
+        return tuple(rows[0] for _, rows in self._rows(params)[len(self.pairs) :])
 
     def _rows(self, params: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Of every edge: whether it has biases, and a view (bias + n_in, n_out) of its rows."""
         rows, start = [], 0
-        for (source, target), n_rows, length in zip(self.pairs, self.n_rows, self.row_lengths, strict=True):
+        own = self.edges["bias"].tolist(), self.edges["n_out"].tolist(), self.n_rows, self.row_lengths
+        for bias, n_out, n_rows, length in zip(*own, strict=True):
             block = params[start : start + n_rows * length].reshape(n_rows, length)
-            rows.append((n_rows - self.sizes[source], block[:, : self.sizes[target]]))
+            rows.append((bias, block[:, :n_out]))
             start += n_rows * length
         return rows
 
+    def _views(self, params: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The views of the numbers of `vector`, in their order."""
+        return *self.weights(params), *self.biases(params), *self.gains(params), *self.shifts(params)
+
+    @property
+    def n_weights(self) -> int:
+        """Weights, without biases, gains and shifts."""
+        return sum(self.sizes[source] * self.sizes[target] for source, target in self.pairs)
+
     @property
     def n_parameters(self) -> int:
-        """Weights and biases, without the padding."""
-        return sum(self.sizes[source] * self.sizes[target] for source, target in self.pairs) + sum(self.sizes[1:])
+        """Weights, biases, gains and shifts, without the padding."""
+        return self.n_weights + sum(self.sizes[1:]) + 2 * sum(self.sizes[node] for node in self.normalised)
 
     def vector(self, params: np.ndarray) -> np.ndarray:
-        """The numbers (n_parameters,) of a flat buffer without the padding: the weights of each edge, then all biases."""
-        return np.concatenate([view.ravel() for view in (*self.weights(params), *self.biases(params))])
+        """The numbers (n_parameters,) of a flat buffer without the padding: the weights of each edge, then all biases.
+
+        Behind them are all gains, then all shifts.
+        """
+        return np.concatenate([view.ravel() for view in self._views(params)])
 
     def positions(self) -> np.ndarray:
         """Where the numbers (n_parameters,) of `vector` are in a flat buffer."""
@@ -239,7 +238,7 @@ class Layout:
     def assign(self, params: np.ndarray, vector: np.ndarray) -> None:
         """Write a vector (n_parameters,), as of `vector`, to a flat buffer."""
         start = 0
-        for view in (*self.weights(params), *self.biases(params)):
+        for view in self._views(params):
             view[...] = vector[start : start + view.size].reshape(view.shape)
             start += view.size
 
@@ -292,3 +291,9 @@ def weight_rows(edge: Any, params: Any) -> Any:
 def unit_rows(node: Any, units: Any, n_samples: int) -> Any:
     """View (n_samples, row) of the units of a node in a flat buffer (n_samples * n_units,)."""
     return block(units, node.offset * n_samples, n_samples, node.row)
+
+
+@kernel(view=True)
+def second_rows(node: Any, units: Any, n_samples: int) -> Any:
+    """View (n_samples, row) of the second block of a normalised node in a flat buffer (n_samples * n_units,)."""
+    return block(units, (node.offset + node.row) * n_samples, n_samples, node.row)

@@ -13,9 +13,11 @@ from bpkernel.codegen.precision import PRECISIONS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import array_at, block, line, strided_at
 from bpkernel.kernels.few_weights import Lists
-from bpkernel.kernels.layout import EDGE, NODE, Layout, whole_lines
+from bpkernel.kernels.layout import Layout, whole_lines
+from bpkernel.kernels.normalisation import Normalisation
 from bpkernel.kernels.operands import Net, Sparse, Units
 from bpkernel.kernels.passes import forward_pass
+from bpkernel.kernels.records import EDGE, NODE
 from bpkernel.kernels.sums import compile_rows
 
 STACK = 2**18  # bytes of the units of one sample: a thread has 512 KiB of stack on macOS, more on other systems
@@ -33,6 +35,7 @@ NET = np.dtype(  # addresses and sizes of a net's operands
         ("n_kinds", np.int64),  # rows of the table of panels
         ("n_widths", np.int64),  # its columns
         ("n_units", np.int64),
+        ("normalise", np.int64),  # pointer, 0 if no node is normalised
     ],
     align=True,
 )
@@ -118,7 +121,7 @@ def _outputs_of_row(dtype: np.dtype) -> Callable[..., int]:
         units = Units(1, False, z, z, line(z, 0, 0), none_packed, none_packed, own_key, fault)  # z replaces a in memory
         index, present = array_at(net, 0, UINT32), array_at(net, 0, BOOL)
         lists = Lists(index, index, 0, 0, 0, 0, 0, 0)  # absent weights are 0, and all edges are computed in tiles
-        own = Net(nodes, edges, none, params, lists, present, panels, 0, 0)
+        own = Net(nodes, edges, none, params, lists, Normalisation(at.normalise, 0, 0), present, panels, 0, 0)
         forward_pass(own, X, X, sparse, rows, units, none_packed, 0)
         if fault[0] == 0:
             store_row((y, y_stride, y_double), line(z, last.offset + per, last.offset + per + last.n_units))
@@ -154,6 +157,7 @@ def predict_function(net: Net, layout: Layout) -> Any:
         at[name] = getattr(net, name).ctypes.data
     at["n_nodes"], at["n_edges"], at["n_params"] = len(net.nodes), len(net.edges), len(net.params)
     at["n_kinds"], at["n_widths"] = net.panels.shape
+    at["normalise"] = net.normalisation.forward
     at["n_units"], at["function"] = layout.n_units, _pointer(OUTPUTS_OF_ROW[layout.precision], layout.precision)
     KEPT.append((net, at))
     address = constant(at.ctypes.data)

@@ -10,6 +10,7 @@ from bpkernel.functions.optimizer import pointer_to_factors, pointer_to_update
 from bpkernel.kernels import partition
 from bpkernel.kernels.few_weights import PIECE, Lists, lists_of
 from bpkernel.kernels.layout import Layout
+from bpkernel.kernels.normalisation import Normalisation, normalisation_of
 from bpkernel.kernels.packing import WORTH_PACKING
 from bpkernel.kernels.regularisation import NOT_REGULARISED, Regularisation
 from bpkernel.kernels.sparse import pointers_to_sparse
@@ -28,6 +29,7 @@ class Net(NamedTuple):
     out_edges: np.ndarray  # (n_edges,) int64
     params: np.ndarray  # (n_params,)
     lists: Lists
+    normalisation: Normalisation
     present: np.ndarray  # (n_params,) bool: False for weights that are absent; (0,) if none are
     panels: np.ndarray  # pointers to the sums in tiles
     error: int  # pointer to E^n
@@ -133,7 +135,8 @@ def net(layout: Layout, loss: Any, params: np.ndarray, present: np.ndarray) -> N
     panels = no_panels()
     compile_panels(panels, widths(layout), precision, add=layout.branches, dots=False)
     edges, lists = lists_of(layout, present)
-    return Net(nodes, edges, layout.out_edges, params, lists, present, panels, error, slope)
+    own = lists, normalisation_of(layout), present, panels
+    return Net(nodes, edges, layout.out_edges, params, *own, error, slope)
 
 
 def widths(layout: Layout) -> list[int]:

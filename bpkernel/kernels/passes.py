@@ -10,6 +10,7 @@ from bpkernel.functions.losses import errors
 from bpkernel.kernels.dropout import add_noise, drop, undropped_rows
 from bpkernel.kernels.few_weights import listed, sums_of_few
 from bpkernel.kernels.layout import unit_rows, weight_rows, whole_lines
+from bpkernel.kernels.normalisation import deltas_of_sums, normalise
 from bpkernel.kernels.packing import pack_deltas, pack_z, transposed_rows
 from bpkernel.kernels.sparse import sums_of_sparse
 from bpkernel.kernels.sums import back_propagate, hidden_deltas, output_deltas, outputs, pre_activations, sums_of_packed
@@ -34,6 +35,7 @@ def load_inputs(X: Any, rows: Any, z: Any) -> None:
 def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: Any, packed: Any, first: int) -> None:
     """Eq. 1 for every node in turn: z, and a of the last node, of nodes that need it, or of all; with dropout in training.
 
+    a is what g is applied to, of a normalised node u.
     X, X_other (any, n_in), or sparse: inputs, in one of them;  rows (n,): their rows;  z and a of `units`, rows first to
     first + n: overwritten, except the z of sparse inputs;  packed (n_packed,): the packed weights, or (0,).
     """
@@ -55,6 +57,8 @@ def forward_pass(net: Any, X: Any, X_other: Any, sparse: Any, rows: Any, units: 
         node = net.nodes[target]
         z = rows_from(unit_rows(node, units.z, units.n_samples), first, n, 0)
         sums_into(net, sparse, rows, (units.z, units.z), units.n_samples, packed, target, first, 0)
+        if node.own_edge >= 0:
+            normalise(net, node, units, first, n)
         if units.keep_a or node.keep_a or target == last:
             copy_rows(z, rows_from(unit_rows(node, units.a, units.n_samples), first, n, 0))
         outputs(node.forward, node.n_units, z, units.fault)
@@ -130,6 +134,8 @@ def backward_pass(net: Any, T: Any, rows: Any, units: Any, scale: Any, packed: A
                 hidden_deltas(node.vjp, a, undropped_rows(units, node, first, n), node.n_units, delta, units.fault)
             else:
                 hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
+        if node.own_edge >= 0:
+            deltas_of_sums(net, node, units, first, units.delta, units.n_samples, first, n)
         if units.packed.size > 0 and node.delta_panels >= 0:
             pack_deltas(node, rows_from(delta, 0, n, per), first, units.n_samples, units.packed)
 

@@ -6,7 +6,7 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.parallel import bound, run
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import line, row_of, rows_from
-from bpkernel.kernels.differentials import forward_pass_of, units_of, write_gradient
+from bpkernel.kernels.differentials import forward_pass_of, second_of, units_of, write_gradient
 from bpkernel.kernels.layout import unit_rows, weight_rows
 from bpkernel.kernels.partition import block_start
 from bpkernel.kernels.passes import backward_pass, copy, sums_from
@@ -26,6 +26,13 @@ def squared_norm(net: Any, units: Any, n: int) -> float:
         delta = units_of(net.nodes[edge.target], units.delta, units.n_samples, n)
         zero = z.dtype.type(0)
         of_z, of_delta = zero, zero
+        if edge.source == edge.target:
+            normal = second_of(net.nodes[edge.target], units.z, units.n_samples, n)
+            of_u = second_of(net.nodes[edge.target], units.delta, units.n_samples, n)
+            for j in range(of_u.size):
+                of_delta += of_u[j] * of_u[j] * (z.dtype.type(1) + normal[j] * normal[j])
+            total += of_delta
+            continue
         for j in range(delta.size):
             of_delta += delta[j] * delta[j]
         if net.present.size == 0:
@@ -49,6 +56,9 @@ def add_spread(net: Any, units: Any, first: int, n_samples: int, mean: Any, spre
     for number in range(net.edges.size):
         edge = net.edges[number]
         spreads, means = weight_rows(edge, spread), weight_rows(edge, mean)
+        if edge.source == edge.target:
+            add_spread_of_gains(net.nodes[edge.target], units, first, n_samples, means, spreads)
+            continue
         z = rows_from(unit_rows(net.nodes[edge.source], units.z, units.n_samples), first, n_samples, per - edge.bias)
         delta = rows_from(unit_rows(net.nodes[edge.target], units.delta, units.n_samples), first, n_samples, per)
         for i in range(spreads.shape[0]):
@@ -58,6 +68,18 @@ def add_spread(net: Any, units: Any, first: int, n_samples: int, mean: Any, spre
                 for j in range(edge.n_out):
                     difference = z_i * delta_n[j] - mean_i[j]
                     spread_i[j] += difference * difference
+
+
+@kernel
+def add_spread_of_gains(node: Any, units: Any, first: int, n_samples: int, means: Any, spreads: Any) -> None:
+    """The same of shifts and gains, rows 0 and 1 of means and spreads."""
+    for i in range(2):
+        spread_i, mean_i = row_of(spreads, i, 0, node.n_units), row_of(means, i, 0, node.n_units)
+        for n in range(first, first + n_samples):
+            normal, of_u = second_of(node, units.z, units.n_samples, n), second_of(node, units.delta, units.n_samples, n)
+            for j in range(of_u.size):
+                difference = (of_u[j] * normal[j] if i == 1 else of_u[j]) - mean_i[j]
+                spread_i[j] += difference * difference
 
 
 def per_sample_on_thread(

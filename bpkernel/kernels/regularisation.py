@@ -50,6 +50,7 @@ def regularisation(
     strength = 1.0 if penalties.any() else 0.0
     if one_alpha and not penalties[:, 1].any() and penalties.any():
         strength, penalties[:] = penalties[0, 0], (1.0, 0.0)
+    penalties = np.concatenate([penalties, np.zeros((len(layout.normalised), 2))])  # none for gains and shifts
     limits = np.zeros(0)
     if max_norm is not None:
         own = list(max_norm) if isinstance(max_norm, Sequence) else [max_norm] * n_layers
@@ -182,10 +183,10 @@ def limit_columns(net: Any, step: Any, columns: Any, limits: Any) -> None:
 def rescale_group(net: Any, step: Any, group: Any, limits: Any) -> None:
     """Multiply the weights of a group, but not biases, by the limits of their units, limits (n_units of all nodes,) float64.
 
-    Nodes without `max_norm` have no limits there.
+    Nodes without `max_norm` have no limits there; gains and shifts are left alone, too.
     """
     edge = net.edges[group.edge]
-    if step.max_norm[edge.target] == math.inf:
+    if edge.source == edge.target or step.max_norm[edge.target] == math.inf:
         return
     node = net.nodes[edge.target]
     own = line(limits, node.offset, node.offset + edge.n_out)

@@ -25,6 +25,8 @@ from bpkernel.functions.activations import second
 from bpkernel.functions.losses import curvature, slope
 from bpkernel.kernels.differentials import add_chunks_on_thread, forward_pass_of, units_of, whole_rows
 from bpkernel.kernels.layout import unit_rows, whole_lines
+from bpkernel.kernels.normalisation import deltas_of_sums
+from bpkernel.kernels.normalisation_tangents import product_of_gains, tangents_of_deltas, tangents_of_sums
 from bpkernel.kernels.partition import block_start
 from bpkernel.kernels.passes import copy_rows, sums_from, sums_into
 from bpkernel.kernels.sums import gradient, hidden_deltas
@@ -45,12 +47,17 @@ class Tangents(NamedTuple):
 def forward_tangents(
     net: Any, direction: Any, d: Any, sparse: Any, rows: Any, plan: Any, packed_v: Any, r: Any, first: int
 ) -> None:
-    """R{a} and R{z} of all nodes, for the samples in rows `first` on of the units; direction: the net with v as weights."""
+    """R{a} and R{z} of all nodes, for the samples in rows `first` on of the units; direction: the net with v as weights.
+
+    Of normalised nodes R{u} takes the place of R{a}.
+    """
     units, n = plan.units, rows.size
     for target in range(1, net.nodes.size):
         node, of = net.nodes[target], units.n_samples
         sums_into(direction, sparse, rows, (units.z, r.a), of, packed_v, target, first, 0)
         sums_into(net, sparse, rows, (r.z, r.a), of, plan.packed, target, first, 1)
+        if node.own_edge >= 0:
+            tangents_of_sums(net, direction, node, units, r, first, n)
         r_z = whole_rows(node, r.z, of, first, n)
         copy_rows(whole_rows(node, r.a, of, first, n), r_z)
         a, z = whole_rows(node, units.a, of, first, n), whole_rows(node, units.z, of, first, n)
@@ -116,6 +123,11 @@ def backward_tangents(
                 r_a = whole_rows(node, r.a, of, first, n)
                 add_second(d.seconds[number], node, (a, z, r_a, delta, r_delta), units.fault)
             hidden_deltas(node.vjp, a, z, node.n_units, delta, units.fault)
+            if node.own_edge >= 0:
+                deltas_of_sums(net, node, units, first, units.delta, of, first, n)
+                tangents_of_deltas(net, direction, node, units, r, first, n)
+        elif node.own_edge >= 0:
+            deltas_of_sums(net, node, units, first, r.delta, of, first, n)
 
 
 @kernel
@@ -129,6 +141,9 @@ def product_of_block(kind: int, net: Any, units: Any, r: Any, first: int, n: int
         edge = net.edges[number]
         last, width = edge.bias + edge.n_in - 1, whole_lines(edge.n_out, per)
         rows = block(out, edge.weights, last + 1, edge.row)
+        if edge.source == edge.target:
+            product_of_gains(kind == HESSIAN, net.nodes[edge.target], units, r, first, n, add, rows)
+            continue
         source, target = net.nodes[edge.source], net.nodes[edge.target]
         z = rows_from(unit_rows(source, units.z, of), first, n, per - edge.bias)
         r_delta = rows_from(unit_rows(target, r.delta, of), first, n, per)

@@ -8,6 +8,7 @@ from bpkernel.codegen.views import block, line, row_of, rows_from
 from bpkernel.functions.optimizer import update
 from bpkernel.kernels.few_weights import PIECE, gradient_of_few, listed_in_group, step_of_few, total_of_few
 from bpkernel.kernels.layout import unit_rows, whole_lines
+from bpkernel.kernels.normalisation import gradient_of_gains
 from bpkernel.kernels.partition import group_range
 from bpkernel.kernels.sparse import gradient_of_sparse
 from bpkernel.kernels.sums import gradient, gradient_of_packed
@@ -40,7 +41,9 @@ def group_gradient(net: Any, sparse: Any, rows: Any, units: Any, group: Any, fir
         return
     n_rows, width = group.last - group.first + 1, whole_lines(edge.n_out, per)
     dw = block(g, 0, n_rows, edge.row)
-    if edge.source == 0 and sparse.sums != 0:
+    if edge.source == edge.target:
+        gradient_of_gains(net, units, edge, first, n, add, dw)
+    elif edge.source == 0 and sparse.sums != 0:
         X = sparse.indptr, sparse.indices, sparse.data
         gradient_of_sparse(sparse.gradient, (edge.bias, add, *X, rows, delta, group.first, group.last, width, dw))
     elif edge.packed >= 0 and units.packed.size > 0:

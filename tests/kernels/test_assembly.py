@@ -17,7 +17,7 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import ROWS, VECTOR, VECTORS, WIDTHS
 from bpkernel.functions import elementary, error_function, logarithm
 from bpkernel.functions.optimizers import OPTIMIZERS
-from bpkernel.kernels import dropout, operands, sums
+from bpkernel.kernels import dropout, normalisation, operands, sums
 from bpkernel.mlp import MLP
 
 DTYPES = ["float32", "float64"]
@@ -159,6 +159,20 @@ def test_the_hot_loops_of_dropout_and_noise_are_vectorised(function, dtype):
     hashes = [line for loop in loops(asm) for line in loop if line.startswith("vpmul")]
     assert hashes
     assert all(line.startswith("vpmulld") for line in hashes)
+
+
+@wide
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["forward", "backward", "gradient"])
+def test_the_hot_loops_of_normalisation_are_vectorised(name, dtype):
+    """All of them: the sums over the units of a sample, too."""
+    real, integer = views.matrix(numba.from_dtype(np.dtype(dtype))), numba.intp
+    function, signature, n_loops = {
+        "forward": (normalisation._forward, (real, integer, real, real), 5),
+        "backward": (normalisation._backward, (real, integer, real, real, real), 3),
+        "gradient": (normalisation._gradient, (real, real, integer, integer, real), 1),
+    }[name]
+    assert packed_loops(assembly(function, signature), dtype) >= n_loops
 
 
 ELEMENTARY = [

@@ -353,15 +353,15 @@ NETS = {  # sizes, activations, connections, rates of the hidden layers, rate of
     "wide, few samples": (WIDE, ["tanh", "gelu"], None, [0.5, 0.2], 0.1, 3),
     "chunks": ((5, 9, 7, 2), ["silu", "logistic"], None, [0.3, 0.5], 0.1, 200),
     "chunks by parts": ((5, 9, 7, 2), ["gelu", "tanh"], "all", [0.3, 0.5], 0.1, 200),
-    "single samples": ((5, 9, 7, 2), ["silu", "relu"], None, [0.3, 0.5], 0.2, 1),
+    "single samples": ((5, 9, 7, 2), ["silu", "gelu"], None, [0.3, 0.5], 0.2, 1),
 }
 SEED = 2**63 + 12345
 
 
-def net_of(kind, dtype, monkeypatch):
-    """A net, and the size of its batches."""
+def net_of(kind, dtype, monkeypatch, layer_norm=False):
+    """A net, and the size of its batches; with layer_norm its hidden layers are normalised."""
     sizes, activations, connections, rates, of_inputs, batch_size = NETS[kind]
-    own = {"connections": connections, "dropout": rates, "input_dropout": of_inputs}
+    own = {"connections": connections, "dropout": rates, "input_dropout": of_inputs, "layer_norm": layer_norm}
     if kind == "few":
         monkeypatch.setattr(few_weights, "FEW", 1)
         rng = np.random.default_rng(3)
@@ -374,6 +374,8 @@ def net_of(kind, dtype, monkeypatch):
     rng = np.random.default_rng(4)
     for bias in net.biases:
         bias[:] = 0.1 * rng.standard_normal(bias.size)
+    for gains, shifts in zip(net.gains, net.shifts, strict=True):
+        gains[:], shifts[:] = rng.uniform(0.5, 1.5, gains.size), 0.1 * rng.standard_normal(shifts.size)
     assert np.count_nonzero(net._network.compiled.edges["first_present"]) == (5 if kind == "few" else 0)
     return net, batch_size
 
@@ -404,25 +406,34 @@ def factors_in(net, step, rows, seed=SEED):
     ]
 
 
+def numbers_of(net):
+    """In the order of `NumpyNet.numbers`."""
+    return *net.weights, *net.biases, *net.gains, *net.shifts
+
+
 def tolerance(net, batch_size, dtype):
     """Of numbers of size 1 that come from sums over the units of each layer and over the samples."""
     return np.finfo(dtype).eps * (len(net.layer_sizes) * math.sqrt(max(net.layer_sizes)) + math.sqrt(batch_size))
 
 
+LAYER_NORM = pytest.mark.parametrize("layer_norm", [False, True], ids=["", "normalised"])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", NETS)
-def test_a_gradient_is_that_of_numpy_with_the_same_masks(kind, dtype, monkeypatch):
+@LAYER_NORM
+def test_a_gradient_is_that_of_numpy_with_the_same_masks(layer_norm, kind, dtype, monkeypatch):
     """As a step of gradient descent with a learning rate of 1 shows it."""
-    net, batch_size = net_of(kind, dtype, monkeypatch)
+    net, batch_size = net_of(kind, dtype, monkeypatch, layer_norm)
     X, T, s = data = data_of(net, batch_size + 5)
     rows = np.random.default_rng(0).permutation(len(X))[:batch_size]
-    oracle, before = NumpyNet(net), [w.astype(float) for w in (*net.weights, *net.biases)]
+    oracle, before = NumpyNet(net), [w.astype(float) for w in numbers_of(net)]
     error = trained(net, data, rows, batch_size, 1.0)
     factors = factors_in(net, 0, rows)
     own = X[rows].astype(float), T[rows].astype(float), s[rows].astype(float), factors
     expected, scale = oracle.gradient(*own), tolerance(net, batch_size, dtype)
     without = oracle.gradient(*own[:3])
-    for w, new, g, other in zip(before, (*net.weights, *net.biases), expected, without, strict=True):
+    for w, new, g, other in zip(before, numbers_of(net), expected, without, strict=True):
         size = np.abs(g).max()
         assert size > 1e-3
         assert batch_size == 1 or np.abs(g - other).max() > 1e-2 * size  # dropout has changed it
@@ -432,25 +443,27 @@ def test_a_gradient_is_that_of_numpy_with_the_same_masks(kind, dtype, monkeypatc
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["deep", "all", "few", "chunks", "wide, few samples"])
-def test_each_step_has_masks_of_its_own(kind, dtype, monkeypatch):
+@LAYER_NORM
+def test_each_step_has_masks_of_its_own(layer_norm, kind, dtype, monkeypatch):
     """Three batches, the last of which is smaller, in an order that is not that of the samples."""
-    net, batch_size = net_of(kind, dtype, monkeypatch)
+    net, batch_size = net_of(kind, dtype, monkeypatch, layer_norm)
     n, rate = 2 * batch_size + (batch_size + 1) // 2, 0.125
     X, T, s = (array.astype(float) for array in data_of(net, n))
     order = np.random.default_rng(0).permutation(n)
-    oracle, before = NumpyNet(net), [w.astype(float) for w in (*net.weights, *net.biases)]
+    oracle, before = NumpyNet(net), [w.astype(float) for w in numbers_of(net)]
     trained(net, data_of(net, n), order, batch_size, rate)
     for step in range(3):
         rows = order[step * batch_size : (step + 1) * batch_size]
         oracle = oracle.moved(oracle.gradient(X[rows], T[rows], s[rows], factors_in(net, step, rows)), -rate)
     scale = 3 * tolerance(net, batch_size, dtype)
-    for w, new, expected in zip(before, (*net.weights, *net.biases), oracle.numbers, strict=True):
+    for w, new, expected in zip(before, numbers_of(net), oracle.numbers, strict=True):
         assert np.abs(expected - w).max() > 1e-3
         np.testing.assert_allclose(new, expected, rtol=0, atol=scale * np.abs(w).max())
 
 
-def test_the_oracle_agrees_with_central_differences(monkeypatch):
-    net, batch_size = net_of("all", "float64", monkeypatch)
+@LAYER_NORM
+def test_the_oracle_agrees_with_central_differences(layer_norm, monkeypatch):
+    net, batch_size = net_of("all", "float64", monkeypatch, layer_norm)
     X, T, s = data_of(net, batch_size)
     oracle, factors = NumpyNet(net), factors_in(net, 0, range(batch_size))
     rng = np.random.default_rng(0)
@@ -467,21 +480,20 @@ def test_a_step_with_noise_is_that_of_numpy_with_the_same_noise(dtype):
     """Before the inputs are dropped."""
     net = bp.MLP((9, 16, 2), "gelu", dtype=dtype, random_state=0, input_noise=0.3, input_dropout=0.25)
     X, T, s = data = data_of(net, 50)
-    oracle, before = NumpyNet(net), [w.astype(float) for w in (*net.weights, *net.biases)]
+    oracle, before = NumpyNet(net), [w.astype(float) for w in numbers_of(net)]
     trained(net, data, range(50), 50, 1.0)
     added = 0.3 * np.array([plain_noise(SEED, 0, row, 9) for row in range(50)])
     own = X.astype(float), T.astype(float), s.astype(float), factors_in(net, 0, range(50))
     atol = 1e-4 if dtype == "float32" else 1e-8  # of noise, see above
-    for w, new, g, other in zip(
-        before, (*net.weights, *net.biases), oracle.gradient(*own, added), oracle.gradient(*own), strict=True
-    ):
+    for w, new, g, other in zip(before, numbers_of(net), oracle.gradient(*own, added), oracle.gradient(*own), strict=True):
         assert np.abs(g - other).max() > 1e-3
         np.testing.assert_allclose(w - new, g, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["deep", "all", "few", "wide", "chunks", "chunks by parts"])
-def test_one_and_two_threads_give_the_same_bits(kind, dtype, monkeypatch):
+@LAYER_NORM
+def test_one_and_two_threads_give_the_same_bits(layer_norm, kind, dtype, monkeypatch):
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("needs two threads")
     monkeypatch.setattr(partition, "WORTH_A_THREAD", 1)
@@ -489,7 +501,7 @@ def test_one_and_two_threads_give_the_same_bits(kind, dtype, monkeypatch):
     try:
         for n_threads in (1, 2):
             numba.set_num_threads(n_threads)
-            net, batch_size = net_of(kind, dtype, monkeypatch)
+            net, batch_size = net_of(kind, dtype, monkeypatch, layer_norm)
             net.input_noise = 0.1
             first = net.parameters
             error = trained(net, data_of(net, 3 * batch_size), range(3 * batch_size), batch_size, 0.1)
@@ -503,10 +515,11 @@ def test_one_and_two_threads_give_the_same_bits(kind, dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch_size", [5, 40])
-def test_lists_of_weights_give_the_bits_of_the_tiles(batch_size, dtype, monkeypatch):
+@LAYER_NORM
+def test_lists_of_weights_give_the_bits_of_the_tiles(layer_norm, batch_size, dtype, monkeypatch):
     results = []
     for few in (0, 1):
-        net, _ = net_of("few", dtype, monkeypatch)
+        net, _ = net_of("few", dtype, monkeypatch, layer_norm)
         monkeypatch.setattr(few_weights, "FEW", few)
         net._network._set_present(net._network.present)
         assert np.count_nonzero(net._network.compiled.edges["first_present"]) == 5 * few
