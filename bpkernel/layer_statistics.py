@@ -28,7 +28,8 @@ class LayerStatistics:
     z, delta : list of ndarray (n_layers,)
         The root mean square of z and δ of layer 1, 2, ..., after each epoch.
     gradient : list of ndarray (n_layers,)
-        The Euclidean norm of the gradient of the mean error, of all weights and biases that lead to the layer.
+        The Euclidean norm of the gradient of the mean error, of all weights and biases that lead to the layer, and of its gains
+        and shifts.
 
     Examples
     --------
@@ -54,6 +55,9 @@ class LayerStatistics:
         squares = {layer: float((r.db[layer - 1].astype(float) ** 2).sum()) for layer in layers}
         for (_, target), dw in zip(self._net.connections, r.dw, strict=True):
             squares[target] += float((dw.astype(float) ** 2).sum())
+        normalised = [layer for layer, own in enumerate(self._net.layer_norm, start=1) if own]
+        for layer, own in zip(2 * normalised, (*r.dgains, *r.dshifts), strict=True):
+            squares[layer] += float((own.astype(float) ** 2).sum())
         self.z.append(np.array([np.sqrt((r.z[layer].astype(float) ** 2).mean()) for layer in layers]))
         self.delta.append(np.array([np.sqrt((r.delta[layer].astype(float) ** 2).mean()) for layer in layers]))
         self.gradient.append(np.sqrt([squares[layer] for layer in layers]) / len(r.z[0]))

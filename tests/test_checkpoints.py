@@ -80,7 +80,7 @@ SETTINGS = {
     "plain": {},
     "dropout": {"net": {"dropout": 0.2, "input_noise": 0.1}},
     "patience": {"validation_split": 0.2, "patience": 2, "metrics": ["r2"], "monitor": "val_r2"},
-    "validation": {"validation_split": 0.25, "clip_norm": 0.5, "alpha": 0.01},
+    "validation": {"net": {"layer_norm": [True, False]}, "validation_split": 0.25, "clip_norm": 0.5, "alpha": 0.01},
     "other": {"dtype": "float32", "shuffle": False, "max_norm": 2.0},
 }
 

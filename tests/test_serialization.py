@@ -107,6 +107,8 @@ BROKEN = {
     "an unknown parameter": architecture(other=1),
     "metadata that nests too deep": lambda t, m: m.update(net="[" * 200_000),
     "a random state": architecture(random_state=3),
+    "layers that lack their gains": architecture(layer_norm=[True, True]),
+    "a layer_norm that is no bool": architecture(layer_norm="all"),
     "an unknown dtype": architecture(dtype="object"),
     "weights that are not finite": lambda t, m: t["weights.0"].fill(np.nan),
 }

@@ -35,6 +35,8 @@ for optimizer in optimizers:
     history: bp.History = net.fit(X, T, epochs=2, optimizer=optimizer, validation_data=(X, T), callback=low_enough)
 result: bp.Backprop = net.backprop(X, T)
 error: float = result.error + net.loss(X, T)
+normalised = bp.MLP((2, 3, 3, 1), layer_norm=[True, False])
+norms: tuple[np.ndarray, ...] = normalised.gains + normalised.shifts + normalised.backprop(X, T[:, 0]).dgains
 weights: tuple[np.ndarray, ...] = net.weights + net.biases
 net.as_njit()(X[0], T[0])
 classifier = bp.MLPClassifier(hidden_layer_sizes=(3,)).partial_fit(X, [0, 1], classes=[0, 1])
