@@ -29,8 +29,8 @@ def table_of(worst: Worst) -> Table:
     table = Table(*headings, title="largest errors")
     for (dtype, quantity), (finding, count) in worst.items():
         verdict = "[green]ok[/green]" if finding.share <= 1 else "[red]OUT[/red]"
-        sizes, activation, output_activation, loss, _, connections, _ = finding.case
-        graph = "" if connections is None else ", all connected"
+        sizes, activation, output_activation, loss, _, connections, layer_norm = finding.case
+        graph = ("" if connections is None else ", all connected") + (", normalised" if layer_norm else "")
         net = f"{'-'.join(map(str, sizes))} {activation} {output_activation} {loss}{graph}"
         errors = f"{finding.ulps:.3g}", f"{finding.allowed:.3g}", f"{finding.share:.3f}"
         table.add_row(dtype, quantity, str(count), *errors, verdict, net)
