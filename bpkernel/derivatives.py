@@ -29,7 +29,7 @@ class Gradient:
 
 def backprop(network: Network, samples: operands.Samples, X: np.ndarray) -> "Backprop":
     """Every a, z, δ, gradient and E of one forward and backward pass; X (n_samples, n_inputs) are the inputs of the samples."""
-    n_samples, layout = len(X), network.layout
+    n_samples, layout = X.shape[0], network.layout  # X may be sparse
     gradient = Gradient(network, n_samples, keep_a=True)
     error, flat = gradient(samples)
     units = gradient.batches.work.units
