@@ -151,7 +151,7 @@ class MLPClassifier(Estimator, OriginalClassifier):
         self
         """
         if classes is None and "classes_" not in self.__dict__ and type_of_target(y).startswith("multilabel"):
-            classes = np.arange(np.asarray(y).shape[1])
+            classes = np.arange((y if hasattr(y, "shape") else np.asarray(y)).shape[1])
         held_back = X_val, y_val, sample_weight_val
         return self._fit_with(held_back, True, super().partial_fit, X, y, sample_weight, classes)
 

@@ -18,9 +18,7 @@ from bpkernel.sklearn.rules import refuse_no_weight, warn
 
 def fit(estimator: Any, X: Any, y: np.ndarray, sample_weight: Any) -> None:
     """Train the net of an estimator until the loss no longer improves by `tol`; X and y are checked."""
-    y, loss, held = y.reshape(len(y), -1), estimator._loss_of_net(), estimator._take()
-    if held is None or loss is None:
-        raise ValueError("solver='lm' needs coefs_ and intercepts_ that form a net")
+    held = estimator._taken_for(X, y)
     network = held.network
     X = X.toarray() if hasattr(X, "toarray") else X
     s = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=X.dtype)

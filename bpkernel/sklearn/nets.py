@@ -136,6 +136,17 @@ class Nets(BaseMultilayerPerceptron):
             )
         return held
 
+    def _taken_for(self, X: Any, y: np.ndarray) -> Coefficients:
+        """As `_taken`, but raises ValueError if the net is not for so many features and targets, which are checked."""
+        held = self._taken()
+        n_in, n_out = held.network.layout.sizes[0], held.network.layout.sizes[-1]
+        if (n_in, n_out) != (X.shape[1], y.shape[1]):
+            raise ValueError(
+                f"the net has {n_in} inputs and {n_out} outputs, which X and y with {X.shape[1]} and {y.shape[1]} columns "
+                "cannot train; call fit with warm_start=False"
+            )
+        return held
+
     def _refuse_another_topology(self) -> None:
         """Raise ValueError if `connections` or `masks` are not those of the fitted net."""
         if self.connections is None and self.masks is None and self._topology is None:

@@ -164,7 +164,7 @@ class OwnFits(CallbackSupportMixin, Nets):
 
     def _train_as_wanted(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool) -> None:
         """Train with settings that scikit-learn does not have."""
-        held = self._taken()
+        held = self._taken_for(X, y)
         with held.training:
             own_training.train(self, held, X, y, sample_weight, incremental=incremental)
 
