@@ -55,9 +55,7 @@ class ScikitLearnRules(Callback):
             own.validation_scores_ = own.validation_scores_ or []
         anew = own.__dict__.get("_monitored") != self._monitor
         if self._incremental and "early_stopped_" not in own.__dict__:
-            own.early_stopped_ = False
-            if own.early_stopping:  # what `fit` has seen was other data
-                own._no_improvement_count, anew = 0, True
+            own.early_stopped_, anew = False, True  # what `fit` has seen was other data
         if anew:
             own._monitored, own._best_monitored = self._monitor, None
 

@@ -262,6 +262,19 @@ def test_partial_fit_after_a_fit_that_has_stopped_goes_on():
     assert len(e.loss_curve_) > 3
 
 
+def test_what_fit_has_seen_is_no_measure_for_partial_fit():
+    """Of other data, whose loss is higher, but falls."""
+    e = bp.MLPClassifier((9,), early_stopping=True, monitor="val_loss", learning_rate_init=0.01, random_state=0, max_iter=300)
+    e.fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    lowest = min(e.validation_loss_curve_)
+    e.set_params(n_iter_no_change=2)
+    for _ in range(8):
+        e.partial_fit(X, (Y + 1) % 3, X_val=X_VAL, y_val=(Y_VAL + 1) % 3)
+    curve = e.validation_loss_curve_[-8:]
+    assert curve[0] > curve[-1] > lowest
+    assert not e.early_stopped_
+
+
 def test_partial_fit_with_early_stopping_needs_validation_data():
     e = bp.MLPRegressor(hidden_layer_sizes=(9,), early_stopping=True, solver="adamw", random_state=0)
     with pytest.raises(ValueError, match="does not support early_stopping=True without validation data: pass X_val and y_val"):
