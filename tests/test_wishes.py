@@ -14,7 +14,9 @@ FOLDER = Path(__file__).parent.parent / "examples" / "wishes"
 
 def curve_rises_again(n):
     curve = n.net.validation_loss_curve_
-    return len(curve) == 150 and curve[-1] > 1.2 * min(curve) and n.net.loss_curve_[-1] < 0.1 * n.net.loss_curve_[0]
+    stopped = len(n.stopped.validation_loss_curve_) == n.stopped.n_iter_ < 150
+    rises = curve[-1] > 1.2 * min(curve) and n.net.loss_curve_[-1] < 0.1 * n.net.loss_curve_[0]
+    return len(curve) == 150 and rises and stopped
 
 
 def callbacks_were_called(n):

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Callbacks
 #
-# scikit-learn issue [6021](https://github.com/scikit-learn/scikit-learn/issues/6021): code of one's own after each epoch.
+# scikit-learn issue [6021](https://github.com/scikit-learn/scikit-learn/issues/6021): a progress bar for `fit`.  It is a
+# callback of `bpkernel`, as is any code of one's own, which runs after each epoch.
 
 # %%
 import tempfile
@@ -33,7 +34,12 @@ def watch(run):
 # %%
 with tempfile.TemporaryDirectory() as folder:
     log, best = Path(folder) / "log.csv", Path(folder) / "best.safetensors"
-    callbacks = [watch, bp.callbacks.CSVLogger(log), bp.callbacks.ModelCheckpoint(best, "val_loss")]
+    callbacks = [
+        watch,
+        bp.callbacks.ProgressBar(),
+        bp.callbacks.CSVLogger(log),
+        bp.callbacks.ModelCheckpoint(best, "val_loss"),
+    ]
     net = bp.MLPClassifier((50,), callbacks=callbacks, max_iter=200, learning_rate_init=0.01, random_state=0)
     net.fit(X_train, y_train, X_val=X_val, y_val=y_val)
     rows = log.read_text().splitlines()

@@ -29,9 +29,10 @@ print(f"nearest neighbours on {net.transform(X_test).shape[1]} hidden units: tes
 print("layer 1:", net.transform(X_test, layer=1).shape, "layer 2:", net.transform(X_test, layer=2).shape)
 
 # %%
-narrow = MLPClassifier((50, 2), activation=["relu", "tanh"], max_iter=150, tol=0, learning_rate_init=0.01, random_state=0)
+narrow = MLPClassifier((50, 2), activation=["relu", "identity"], max_iter=150, tol=0, learning_rate_init=0.01, random_state=0)
 places = narrow.fit(X_train, y_train).transform(X_test)
 fig, ax = plt.subplots()
-points = ax.scatter(*places.T, c=y_test, cmap="tab10", s=8)
-fig.colorbar(points, label="digit")
+points = ax.scatter(*places.T, c=y_test, cmap="tab10", vmin=-0.5, vmax=9.5, s=8)
+fig.colorbar(points, label="digit", ticks=range(10))
+ax.set(xlabel="output of hidden unit 1", ylabel="output of hidden unit 2")
 plt.show()

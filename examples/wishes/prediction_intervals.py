@@ -43,5 +43,6 @@ x = np.linspace(-1, 1, 200)[:, None]
 fig, ax = plt.subplots()
 ax.plot(X_test, y_test, ".", markersize=2, color="grey")
 ax.plot(x, net.predict(x), label=["quantile 0.1", "median", "quantile 0.9"])
+ax.set(xlabel="x", ylabel="y")
 ax.legend()
 plt.show()

@@ -2,7 +2,8 @@
 # # Early stopping on the loss
 #
 # scikit-learn issue [24411](https://github.com/scikit-learn/scikit-learn/issues/24411): its early stopping watches the
-# accuracy.  The loss also shows how good the probabilities are, and does not jump from sample to sample.
+# score, which is R² for regressors and the accuracy for classifiers.  With `monitor="val_loss"` it watches the loss, which also
+# shows how good the probabilities are, and does not jump from sample to sample.
 
 # %%
 import warnings
