@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bpkernel import callbacks, reference, schedules
 from bpkernel.check_gradients import GradientCheck, check_gradients
 from bpkernel.derivatives import Backprop
-from bpkernel.ensembles import Ensemble, train_many
+from bpkernel.ensembles import Ensemble
 from bpkernel.extras import need
 from bpkernel.full_batch import LBFGS, LevenbergMarquardt
 from bpkernel.functions.custom import Activation, Loss
@@ -18,6 +18,7 @@ from bpkernel.functions.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam
 from bpkernel.history import History
 from bpkernel.laplace import LaplacePosterior
 from bpkernel.layer_statistics import LayerStatistics
+from bpkernel.many_nets import train_many
 from bpkernel.mlp import MLP
 from bpkernel.version import __version__
 

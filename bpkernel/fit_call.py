@@ -78,6 +78,7 @@ class Fit:
         self._regularised = self._objective(given)
         self._callbacks = self._all_callbacks(given, validated=validated)
         self._training: Training | None = None
+        self._stopped = False
 
     def _validation_samples(self, validation_data: Any) -> operands.Samples | None:
         if validation_data is None:
@@ -166,8 +167,16 @@ class Fit:
         finally:
             in_use.uses.pop(call, None)
 
+    def check(self) -> None:
+        """Raise ValueError or TypeError for what training would refuse at its beginning; the optimizer must be a new one."""
+        if self._split > 0:
+            fit_data.n_held_back(len(self._samples.T), self._split)
+        self.optimizer.settings(self._dtype)
+        self.optimizer.bind(self._net._network.layout)
+
     def stop(self) -> None:
-        """End training after the present epoch, if it has begun; another thread may call this."""
+        """End training soon as Ctrl-C does, in whatever state it is; another thread may call this."""
+        self._stopped = True
         if self._training is not None:
             self._training.stop()
 
@@ -190,6 +199,8 @@ class Fit:
         kind = FullBatchTraining if isinstance(self.optimizer, FullBatch) else Training
         own = min(self._batch_size, n_samples), self._regularised, net._random
         self._training = training = kind(network, self.optimizer, *own)
+        if self._stopped:  # before there was a training to stop
+            training.stop()
         orders = Shuffled(net._random, n_samples, self._shuffle and self._batch_size < n_samples)
         if self._checkpoint is not None:
             states = facts, self._callbacks, net._random, random_of_fit

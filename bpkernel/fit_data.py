@@ -48,6 +48,16 @@ def class_weights(class_weight: Any, loss: Any, T: np.ndarray, n_outputs: int) -
     return weights[labels]
 
 
+def n_held_back(n_samples: int, fraction: float) -> int:
+    """The samples of the validation part; raises ValueError if it, or the training part, would have none."""
+    n = round(fraction * n_samples)
+    if not 0 < n < n_samples:
+        raise ValueError(
+            f"validation_split={fraction} of {n_samples} samples leaves {n_samples - n} for training and {n} for validation"
+        )
+    return n
+
+
 def parts(n_samples: int, fraction: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and of the validation part, drawn at random, each in the order of the samples.
 
@@ -56,14 +66,9 @@ def parts(n_samples: int, fraction: float, random: np.random.Generator) -> tuple
     ValueError
         If one of the two would have no samples.
     """
-    n_held_back = round(fraction * n_samples)
-    if not 0 < n_held_back < n_samples:
-        raise ValueError(
-            f"validation_split={fraction} of {n_samples} samples leaves {n_samples - n_held_back} for training and "
-            f"{n_held_back} for validation"
-        )
+    n = n_held_back(n_samples, fraction)
     order = random.permutation(n_samples)
-    return np.sort(order[n_held_back:]), np.sort(order[:n_held_back])
+    return np.sort(order[n:]), np.sort(order[:n])
 
 
 def rows(given: operands.Samples, chosen: np.ndarray) -> operands.Samples:

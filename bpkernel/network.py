@@ -137,6 +137,11 @@ class Network:
         if sum(array.nbytes for array in arrays) <= KEPT_BYTES:
             self._for_training[:] = [(key, work)]
 
+    def free_kept(self) -> None:
+        """Free the memory that is kept for the next training."""
+        self._for_training.clear()
+        self.spare.keep([])
+
     def clear_absent(self) -> None:
         """Set absent weights to 0; a user may have written to them."""
         if self.present.size > 0:

@@ -120,6 +120,7 @@ class Training:
             for callback in callbacks:
                 callback.part(run, part.stop - part.start)
             self._in_callback = False
+            self._interrupt_if_stopped()
 
         begun = 0
         try:
@@ -129,7 +130,8 @@ class Training:
             if resumed is not None:
                 self._random.bit_generator.state = generator_of(resumed.random).bit_generator.state
                 checkpoints.go_on(callbacks, run, resumed)
-            while run.goes_on and not self._stopped:
+            while run.goes_on:
+                self._interrupt_if_stopped()
                 if callbacks:
                     self._read_settings()
                 try:
@@ -163,8 +165,12 @@ class Training:
         return history
 
     def stop(self) -> None:
-        """End training after the present epoch; another thread may call this."""
+        """End training soon as Ctrl-C does, which only the main thread gets; another thread may call this."""
         self._stopped = True
+
+    def _interrupt_if_stopped(self) -> None:
+        if self._stopped:
+            raise KeyboardInterrupt
 
     def _read_settings(self) -> None:
         """Take over the settings that a callback has changed; to check them takes the time of a short epoch."""

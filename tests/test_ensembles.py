@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bpkernel as bp
-from bpkernel import ensembles
+from bpkernel import many_nets
 
 SETTINGS = {"layer_sizes": (3, 8, 1), "epochs": 4, "batch_size": 20, "optimizer": bp.Adam(0.01)}
 
@@ -56,12 +56,12 @@ def test_seeds(data):
 def test_one_array_serves_all_nets(data, monkeypatch):
     seen = []
 
-    class Watched(ensembles.Fit):
+    class Watched(many_nets.Fit):
         def __init__(self, net, X, T, *rest):
             seen.append((X.__array_interface__["data"][0], T.__array_interface__["data"][0]))
             super().__init__(net, X, T, *rest)
 
-    monkeypatch.setattr(ensembles, "Fit", Watched)
+    monkeypatch.setattr(many_nets, "Fit", Watched)
     X = np.asfortranarray(data[0])
     bp.train_many(4, X, data[1].tolist(), **SETTINGS)
     assert len(seen) == 4
@@ -148,7 +148,7 @@ def test_a_net_that_diverges_does_not_stop_the_others(data):
     ],
 )
 def test_wrong_settings_are_refused_before_any_training(data, monkeypatch, configs, common, kind, message):
-    monkeypatch.setattr(ensembles, "_train", None)
+    monkeypatch.setattr(many_nets, "_train", None)
     with pytest.raises(kind, match=message):
         bp.train_many(configs, *data, **{**SETTINGS, **common})
 
