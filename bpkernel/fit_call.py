@@ -172,7 +172,8 @@ class Fit:
         if self._split > 0:
             fit_data.n_held_back(len(self._samples.T), self._split)
         self.optimizer.settings(self._dtype)
-        self.optimizer.bind(self._net._network.layout)
+        if not isinstance(self.optimizer, FullBatch):  # these have no state
+            self.optimizer.bind(self._net._network.layout)
 
     def stop(self) -> None:
         """End training soon as Ctrl-C does, in whatever state it is; another thread may call this."""

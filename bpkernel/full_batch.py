@@ -14,7 +14,6 @@ They minimise an objective, Σ_n s_n E^n + ½ alpha Σ w² as a function of a ve
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +21,7 @@ import numpy as np
 
 from bpkernel.functions.optimizer import Optimizer
 from bpkernel.functions.settings import between
+from bpkernel.runtime.silence import no_warnings
 
 
 class FullBatch(Optimizer):
@@ -232,8 +232,7 @@ class LBFGS(FullBatch):
                 known[key] = objective.gradient_at(x)
             return known[key]
 
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # that it has not converged
+        with no_warnings(), np.errstate(all="ignore"):  # such as that it has not converged
             length = line_search(
                 lambda x: at(x)[0], lambda x: at(x)[1], x, direction, gradient, value, maxiter=self.max_evaluations
             )[0]

@@ -6,9 +6,11 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ OF_FIT = {
     for name, parameter in inspect.signature(MLP.fit).parameters.items()
     if name not in ("self", "X", "T", "sample_weight")
 }
+WAIT = 0.2  # most seconds until Ctrl-C is handled
 ALLOWED = OF_NET | set(OF_FIT) - {"progress"} | {"sample_weight", "rows"}
 
 
@@ -153,12 +156,29 @@ def _fit_of(net: MLP, X: np.ndarray, T: np.ndarray, own: dict[str, Any]) -> Fit:
         rows = np.asarray(rows)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size or rows.min() < 0 or rows.max() >= len(X):
             raise ValueError(f"rows must be indices of samples, integers from 0 to {len(X) - 1}; got {rows!r}")
-        left = np.setdiff1d(np.arange(len(X)), rows)
+        is_left = np.ones(len(X), bool)
+        is_left[rows] = False
+        left = np.flatnonzero(is_left)
         s = None if sample_weight is None else np.asarray(sample_weight)
         if left.size and settings["validation_data"] is None and not settings["validation_split"]:
             settings["validation_data"] = (X[left], T[left], None if s is None else s[left])
         X, T, sample_weight = X[rows], T[rows], None if s is None else s[rows]
     return Fit(net, X, T, sample_weight, Settings(**settings))
+
+
+def _ended(futures: Sequence[Future[None]]) -> Iterator[Future[None]]:
+    """The futures in the order in which they end.
+
+    Python handles Ctrl-C only while the main thread runs, and not on every system it wakes that thread from waiting.
+    """
+    queue: SimpleQueue[Future[None]] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(queue.put)
+    n_left = len(futures)
+    while n_left > 0:
+        with suppress(Empty):
+            yield queue.get(timeout=WAIT)
+            n_left -= 1
 
 
 def _train(
@@ -186,8 +206,8 @@ def _train(
         ThreadPoolExecutor(n_jobs, "train_many", use_one_thread) as pool,
     ):
         try:
-            for done in as_completed([pool.submit(train, number) for number in range(len(nets))]):
-                done.result()
+            for ended in _ended([pool.submit(train, number) for number in range(len(nets))]):
+                ended.result()
                 advance()
         except BaseException as reason:
             stopped.set()

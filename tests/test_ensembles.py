@@ -1,13 +1,21 @@
 """Many nets at once: the bits of one after the other, settings, failures, and what is made of the results."""
 
+import gc
+import pickle
+import signal
+import sys
 import threading
+import warnings
+import weakref
 
 import numba
 import numpy as np
 import pytest
 
 import bpkernel as bp
-from bpkernel import many_nets
+from bpkernel import ensembles, many_nets
+from bpkernel.runtime import pace
+from bpkernel.training import Training
 
 SETTINGS = {"layer_sizes": (3, 8, 1), "epochs": 4, "batch_size": 20, "optimizer": bp.Adam(0.01)}
 
@@ -64,7 +72,7 @@ def test_one_array_serves_all_nets(data, monkeypatch):
     monkeypatch.setattr(many_nets, "Fit", Watched)
     X = np.asfortranarray(data[0])
     bp.train_many(4, X, data[1].tolist(), **SETTINGS)
-    assert len(seen) == 4
+    assert len(seen) == 8  # before training, and for it
     assert len(set(seen)) == 1
 
 
@@ -125,7 +133,7 @@ def test_a_net_that_diverges_does_not_stop_the_others(data):
     assert "diverged" in frame["error"][1]
     all_failed = bp.train_many(configs[1:2], *data, **SETTINGS)
     for method in (all_failed.best, lambda: all_failed.predict(data[0])):
-        with pytest.raises(ValueError, match="every net has failed"):
+        with pytest.raises(ValueError, match="no net has been trained"):
             method()
     assert repr(all_failed) == "Ensemble(1 nets, 1 failed)"
 
@@ -143,6 +151,21 @@ def test_a_net_that_diverges_does_not_stop_the_others(data):
         ([{"layer_sizes": (4, 1)}], {}, ValueError, "inputs"),
         ([{"alpha": -1}], {}, ValueError, "alpha"),
         ([{"rows": [0.5]}], {}, ValueError, "rows must be indices"),
+        ([{"rows": [-1, 3]}], {}, ValueError, "rows must be indices of samples, integers from 0 to 202"),
+        ([{"rows": [203]}], {}, ValueError, "rows must be indices"),
+        ([{"rows": [[1]]}], {}, ValueError, "rows must be indices"),
+        ([{"rows": [0, 1], "sample_weight": np.ones(204)}], {}, ValueError, "sample_weight must have shape"),
+        ([{"progress": True}], {}, TypeError, "progress: neither"),
+        (2, {"validation_split": 0.999}, ValueError, "validation_split=0.999"),
+        (2, {"optimizer": bp.Adam(1e-60)}, ValueError, "learning_rate"),
+        (
+            [{}, {}],
+            {"random_state": np.random.default_rng(0)},
+            ValueError,
+            "random_state, a generator, cannot be shared by nets 0",
+        ),
+        ([{}, {}], {"random_state": np.random.PCG64(0)}, ValueError, "generator, cannot be shared"),
+        (2, {"callbacks": [bp.callbacks.EarlyStopping()]}, ValueError, "EarlyStopping cannot be shared by nets 0 and 1"),
         (2, {"n_jobs": 0}, ValueError, "n_jobs"),
         (2, {"checkpoint": "x"}, ValueError, "checkpoint cannot be shared"),
     ],
@@ -158,18 +181,135 @@ def test_layer_sizes_are_needed(data):
         bp.train_many(2, *data)
 
 
-def test_ctrl_c_stops_all_nets(data):
+def pool_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("train_many")]
+
+
+def test_ctrl_c_stops_all_nets_and_keeps_those_that_have_been_trained(data):
     begun = threading.Event()
 
-    def interrupt(history):
+    def endless(history):
         begun.set()
-        raise KeyboardInterrupt
 
-    endless = {**SETTINGS, "epochs": 10**9, "callback": lambda history: begun.wait(60) and False}
-    last = {**SETTINGS, "callback": interrupt}
+    def interrupt(history):
+        assert begun.wait(60)
+        raise KeyboardInterrupt  # as in the main thread, see the next test
+
+    configs = [{}, {"callback": endless, "epochs": 10**9}, {"callback": interrupt}, {}]
+    with pytest.raises(ensembles.Interrupted, match="1 of 4 nets had been trained") as stopped:
+        bp.train_many([{"random_state": 0, **config} for config in configs], *data, n_jobs=2, **SETTINGS)
+    assert not pool_threads()
+    found = stopped.value.ensemble
+    assert [history is not None for history in found.histories] == [True, False, False, False]
+    assert found.errors == {}
+    assert found.best() == 0
+    assert repr(found).startswith("Ensemble(4 nets, 3 not trained, best: 0 with")
+    same_nets([found[0]], bp.train_many(1, *data, **SETTINGS))
+
+
+def test_ctrl_c_in_the_middle_of_an_epoch(data, monkeypatch):
+    class Slow(bp.callbacks.Callback):
+        def part(self, run, n):
+            parts.append(n)
+            if len(parts) == 3:
+                signal.raise_signal(signal.SIGINT)  # Python hands it to the main thread
+
+    parts = []
+    X = np.repeat(data[0], 2000, axis=0)  # of many compiled calls an epoch
+    monkeypatch.setattr(pace, "SECONDS", 1e-3)
     with pytest.raises(KeyboardInterrupt):
-        bp.train_many([last, endless, endless], *data, n_jobs=2)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("train_many")]
+        bp.train_many([{"callbacks": [Slow()]}], X, X[:, 0], **{**SETTINGS, "epochs": 10**9})
+    assert len(parts) >= 3
+    assert sum(parts) < len(X)
+    assert not pool_threads()
+
+
+def test_a_stop_before_training_begins(data, monkeypatch):
+    fit = many_nets._fit_of(bp.MLP((3, 8, 1)), *data, {**SETTINGS, "epochs": 10**9})
+    bind = Training._bind
+    monkeypatch.setattr(Training, "_bind", lambda *given: (fit.stop(), bind(*given)))  # as while kernels are compiled
+    with pytest.raises(KeyboardInterrupt):
+        fit.run(sys._getframe())
+
+
+def test_nets_with_rows_hold_memory_only_while_they_are_trained(data):
+    fits = weakref.WeakSet()
+
+    class Watched(many_nets.Fit):
+        def __init__(self, *given):
+            super().__init__(*given)
+            fits.add(self)
+            most.append(len(fits))
+
+    most, rows, wrong = [], np.arange(100), bp.SGD(1e30)
+    configs = [{"rows": rows, "random_state": seed, **({"optimizer": wrong} if seed == 3 else {})} for seed in range(8)]
+    gc.collect()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many_nets, "Fit", Watched)
+        found = bp.train_many(configs, *data, n_jobs=1, **SETTINGS)
+    gc.collect()
+    assert list(found.errors) == [3]  # whose traceback holds frames
+    assert len(most) == 16
+    assert max(most) <= 3
+    assert len(fits) == 0
+    assert found[0]._network.take_work(()) is None
+    assert found[0]._network._for_training == []
+
+
+def test_filters_of_warnings_stay_as_they_were(data):
+    pytest.importorskip("scipy")
+    before = list(warnings.filters)
+    found = bp.train_many(8, *data, n_jobs=4, layer_sizes=(3, 8, 1), optimizer=bp.LBFGS(), epochs=20)
+    assert len(found.trained) == 8
+    assert warnings.filters == before
+
+
+def test_schedules_and_generators_of_nets_are_their_own(data):
+    rate = bp.schedules.ReduceOnPlateau(0.1, patience=1)
+    configs = [{"random_state": np.random.default_rng(seed), "alpha": alpha} for seed, alpha in ((0, 0.0), (1, 5.0), (2, 0.1))]
+    found = bp.train_many(configs, *data, n_jobs=3, layer_sizes=(3, 8, 1), optimizer=bp.SGD(rate), epochs=12, batch_size=20)
+    for number, (net, config) in enumerate(zip(found, configs, strict=True)):
+        alone = bp.MLP((3, 8, 1), random_state=number)
+        alone.fit(*data, 12, 20, bp.SGD(bp.schedules.ReduceOnPlateau(0.1, patience=1)), alpha=config["alpha"])
+        same_nets([net], [alone])
+
+
+def test_class_indices_and_a_grid_of_scikit_learn(data):
+    grid = pytest.importorskip("sklearn.model_selection").ParameterGrid({"alpha": [0.0, 0.1], "activation": ["relu", "tanh"]})
+    labels = (data[1] > 0).astype(np.int64)
+    settings = {"layer_sizes": (3, 8, 2), "output_activation": "softmax", "loss": "cross_entropy"}
+    found = bp.train_many(grid, data[0], labels, epochs=3, random_state=0, **settings)
+    assert len(found) == 4
+    for net, config in zip(found, grid, strict=True):
+        alone = bp.MLP(**settings, activation=config["activation"], random_state=0)
+        alone.fit(data[0], labels, 3, alpha=config["alpha"])
+        same_nets([net], [alone])
+    pytest.importorskip("pandas")
+    frame = found.to_frame()
+    assert list(frame["alpha"]) == [config["alpha"] for config in grid]
+    assert list(frame["activation"]) == [config["activation"] for config in grid]
+
+
+def test_wrong_data_are_refused_as_by_fit(data):
+    masked = np.ma.masked_less(data[0], -1)
+    sparse = pytest.importorskip("scipy.sparse").csr_array(data[0])
+    for X, T, kind, message in (
+        (masked, data[1], ValueError, "masked values"),
+        (sparse, data[1], TypeError, "sparse"),
+        (data[0], data[1][:-1], ValueError, "one row for each of the 203"),
+        (data[0], [*data[1], 0.0], ValueError, "one row for each of the 203"),
+    ):
+        for config in ({}, {"rows": [0, 1]}):
+            with pytest.raises(kind, match=message):
+                bp.train_many([config], X, T, **SETTINGS)
+
+
+def test_an_ensemble_can_be_pickled(data):
+    found = bp.train_many([{"random_state": 0}, {"optimizer": bp.SGD(1e30)}], *data, **SETTINGS)
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.predict(data[0]), found.predict(data[0]))
+    assert repr(again) == repr(found)
+    assert str(again.errors[1]) == str(found.errors[1])
 
 
 def test_progress_is_shown(data, capsys):
