@@ -26,7 +26,7 @@ def run(block: str, names: dict[str, object], line: int, page: str = "nets.md") 
     return sum(bool(example.want) for example in test.examples)
 
 
-@pytest.mark.parametrize(("page", "least"), [("nets.md", 20), ("derivatives.md", 12), ("training.md", 18)])
+@pytest.mark.parametrize(("page", "least"), [("nets.md", 20), ("derivatives.md", 12), ("training.md", 16)])
 def test_the_examples_run_in_order_and_give_the_outputs_shown(page, least, tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
     plt = pytest.importorskip("matplotlib.pyplot")
