@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from bpkernel.mlp import MLP
+from bpkernel.sklearn.documentation import documentation
 from bpkernel.sklearn.hidden_layers import HiddenLayers
 from bpkernel.sklearn.losses import n_outputs_of_a_target
 from bpkernel.sklearn.nets import own_values
@@ -26,7 +27,6 @@ from bpkernel.sklearn.parameters import (
     OF_REGRESSOR,
     OWN,
     REGRESSOR_CONSTRAINTS,
-    documentation,
     init_with_signature,
 )
 from bpkernel.sklearn.rules import finite

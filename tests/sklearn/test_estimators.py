@@ -1,8 +1,10 @@
 """Copies of estimators, and the ways to other kinds of nets and back."""
 
 import copy
+import inspect
 import io
 import pickle
+import re
 
 import joblib
 import numpy as np
@@ -15,7 +17,7 @@ from sklearn.neural_network import MLPClassifier as OriginalClassifier
 from sklearn.pipeline import make_pipeline
 
 import bpkernel as bp
-from bpkernel.sklearn.parameters import COMMON, OF_CLASSIFIER, OF_REGRESSOR
+from bpkernel.sklearn.parameters import COMMON, FITTED, OF_CLASSIFIER, OF_REGRESSOR
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -118,6 +120,18 @@ def test_the_help_is_that_of_scikit_learn():
 
     pydoc.Helper(output=text).help(bp.MLPClassifier)
     assert "hidden_layer_sizes" in text.getvalue()
+    for kind, other, attributes in (
+        (bp.MLPClassifier, OF_REGRESSOR, {"classes_"}),
+        (bp.MLPRegressor, OF_CLASSIFIER, {"posterior_"}),
+    ):
+        before, _, own = kind.__doc__.partition("Other Parameters\n----------------\n")
+        named = set(re.findall(r"^(\w+) : ", own, re.MULTILINE))
+        more = set(inspect.signature(kind).parameters) - set(inspect.signature(kind._original).parameters)
+        assert more <= named <= set(kind().get_params())
+        assert not set(other) & named
+        shown = set(re.findall(r"^(\w+_) : ", before.partition("\nAttributes\n")[2].partition("\nSee Also\n")[0], re.MULTILINE))
+        public = {name for name in FITTED if not name.startswith("_")}
+        assert public | attributes | {"coefs_", "connections_"} <= shown
     assert repr(bp.MLPClassifier(alpha=1)) == "MLPClassifier(alpha=1)"
 
 
