@@ -111,6 +111,8 @@ class Fit:
         """L1, L2 and limits; penalties are divided by what the weights of the samples have been divided by."""
 
         def penalty(name: str, value: Any) -> Any:
+            if type(value) is float and value == 0:  # the default
+                return value
             numbers = validation.per_layer(name, value, self._n_layers)
             each = numbers if isinstance(numbers, list) else [numbers]
             what = name if self._weight == 1 else f"{name} / max(sample_weight)"
@@ -118,15 +120,16 @@ class Fit:
             return scaled if isinstance(numbers, list) else scaled[0]
 
         max_norm = validation.per_layer("max_norm", given.max_norm, self._n_layers, optional=True)
-        limits = {name: validation.limit(name, getattr(given, name), self._dtype) for name in ("clip_norm", "clip_value")}
+        clip_norm = validation.limit("clip_norm", given.clip_norm, self._dtype)
+        clip_value = validation.limit("clip_value", given.clip_value, self._dtype)
         alpha, l1, layout = penalty("alpha", given.alpha), penalty("l1", given.l1), self._net._network.layout
         if isinstance(self.optimizer, FullBatch):
             own = {"l1": l1 != 0, "max_norm": max_norm is not None, "alpha for each layer": isinstance(alpha, list)}
-            own |= {name: value > 0 for name, value in limits.items()} | {"dropout or input_noise": layout.disturbs}
+            own |= {"clip_norm": clip_norm > 0, "clip_value": clip_value > 0, "dropout or input_noise": layout.disturbs}
             used = [name for name, value in own.items() if value]
             if used:
                 raise ValueError(f"{type(self.optimizer).__name__} does not have {', '.join(used)}; the other optimizers do")
-        return regularisation(layout, alpha, l1, max_norm=max_norm, **limits)
+        return regularisation(layout, alpha, l1, clip_value=clip_value, clip_norm=clip_norm, max_norm=max_norm)
 
     def _all_callbacks(self, given: Settings, *, validated: bool) -> list[Callback]:
         found: list[Callback] = []
@@ -135,7 +138,7 @@ class Fit:
                 raise TypeError(f"callback must be a function that takes the History; got {given.callback!r}")
             found.append(Function(given.callback, of_history=True))
         more = given.callbacks
-        if isinstance(more, Callback) or not isinstance(more, Iterable):
+        if isinstance(more, Callback) or not isinstance(more, (list, tuple, Iterable)):
             raise TypeError(f"callbacks must be a list of callbacks; got {more!r}")
         for each in more:
             if not (isinstance(each, Callback) or callable(each)) or isinstance(each, type):
@@ -183,11 +186,9 @@ class Fit:
 
     def _run(self) -> History:
         net, network = self._net, self._net._network
-        facts: dict[str, Any] = {"n_samples": len(self._samples.T), "batch_size": self._batch_size, "shuffle": self._shuffle}
-        facts |= {"validation_split": self._split}
         resumed = None
         if self._resume is not None:
-            resumed = checkpoints.read(net, self._resume, self._given, facts, network.layout)
+            resumed = checkpoints.read(net, self._resume, self._given, self._facts(), network.layout)
             self.optimizer, net._random = resumed.optimizer, generator_of(resumed.random_of_fit)
         random_of_fit = random_state(net._random) if self._checkpoint is not None else None
         seen, held_back = self._samples, self._held_back
@@ -195,7 +196,8 @@ class Fit:
             kept, out = fit_data.parts(len(seen.T), self._split, net._random)
             seen, held_back = fit_data.rows(seen, kept), fit_data.rows(seen, out)
         measure = self._measure(seen, held_back)
-        seen = seen._replace(T=fit_data.smoothed(self._loss, seen.T, self._smoothing))
+        if self._smoothing > 0:
+            seen = seen._replace(T=fit_data.smoothed(self._loss, seen.T, self._smoothing))
         n_samples, callbacks = len(seen.T), self._callbacks
         kind = FullBatchTraining if isinstance(self.optimizer, FullBatch) else Training
         own = min(self._batch_size, n_samples), self._regularised, net._random
@@ -204,9 +206,14 @@ class Fit:
             training.stop()
         orders = Shuffled(net._random, n_samples, self._shuffle and self._batch_size < n_samples)
         if self._checkpoint is not None:
-            states = facts, self._callbacks, net._random, random_of_fit
+            states = self._facts(), self._callbacks, net._random, random_of_fit
             callbacks = [*callbacks, checkpoints.Checkpoint(self._checkpoint, self._every, *states)]
         return training.run(seen, orders, self._epochs, measure, callbacks, self._monitor, net, resumed)
+
+    def _facts(self) -> dict[str, Any]:
+        """What a fit must have in common with that whose checkpoint it goes on from."""
+        facts = {"n_samples": len(self._samples.T), "batch_size": self._batch_size, "shuffle": self._shuffle}
+        return facts | {"validation_split": self._split}
 
     def _measure(self, seen: operands.Samples, held_back: operands.Samples | None) -> Callable[[History], None] | None:
         """What adds the figures of an epoch to the history, or None."""

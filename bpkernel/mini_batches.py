@@ -87,7 +87,7 @@ class MiniBatches:
     def end(self) -> None:
         """Leave the scratch memory to the next training of the net; only once this one has gone well."""
         if self.n_threads and self.step.update:
-            self._network.keep_work(self._key(self.n_threads), self.work)
+            self._network.keep_work(self._work_for, self.work)
             self.n_threads = 0
 
     def _call(self, samples: operands.Samples, order: np.ndarray, total: np.ndarray, n_batches: int) -> tuple[Any, ...]:
@@ -98,7 +98,8 @@ class MiniBatches:
             self._disturbs = disturbs
             gradient = self.work.gradient if self.n_threads else None  # what has been added up so far
             own = layout, self._network.compiled, self.step, self.batch_size, n_threads
-            kept = self._network.take_work(self._key(n_threads)) if self.step.update else None
+            self._work_for = self._key(n_threads)
+            kept = self._network.take_work(self._work_for) if self.step.update else None
             self.work = kept or operands.work(*own, keep_a=self._keep_a, gradient=gradient)
             self._trials = ThreadTrials(n_threads, layout.flops * self.batch_size, len(layout.pairs))
             if disturbs and self._seed is not None:

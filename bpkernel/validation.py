@@ -5,7 +5,6 @@ wrong value; `name` is the name of the argument in the message.
 """
 
 import math
-from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,8 +13,9 @@ from bpkernel.full_batch import FULL_BATCH
 from bpkernel.functions import settings
 from bpkernel.functions.losses import TARGETS
 from bpkernel.functions.optimizers import BY_NAME, OPTIMIZERS
-from bpkernel.functions.settings import between
+from bpkernel.functions.settings import INTEGERS, NUMBERS, between
 
+KINDS = frozenset((*OPTIMIZERS, *FULL_BATCH))
 EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # dtypes of inputs that kernels read
 FloatName: TypeAlias = Literal["float32", "float64"]
 Float: TypeAlias = np.dtype[np.float32 | np.float64]
@@ -29,7 +29,7 @@ def flag(name: str, value: Any) -> bool:
 
 def count(name: str, value: Any) -> int:
     """An integer of at least 1."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, INTEGERS):
         raise TypeError(f"{name} must be an integer of at least 1; got {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
@@ -38,7 +38,7 @@ def count(name: str, value: Any) -> int:
 
 def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
     """A number of at least 0 that is finite in a dtype."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, NUMBERS):
         raise TypeError(f"{name} must be a number of at least 0; got {value!r}")
     try:
         number = float(value)
@@ -51,7 +51,7 @@ def not_negative(name: str, value: Any, dtype: np.dtype) -> float:
 
 def fraction(name: str, value: Any) -> float:
     """A number from 0 to 1."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, NUMBERS):
         raise TypeError(f"{name} must be a number from 0 to 1; got {value!r}")
     if not 0 <= float(value) <= 1:
         raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}")
@@ -69,7 +69,7 @@ def optimizer(value: Any) -> Any:
     """An optimizer, or a new one by its name; Adam for None."""
     if isinstance(value, str):
         return BY_NAME[one_of("optimizer", value.lower(), BY_NAME)]()
-    if type(value) not in (*OPTIMIZERS, *FULL_BATCH, type(None)):
+    if type(value) not in KINDS and value is not None:
         names = ", ".join(kind.__name__ for kind in (*OPTIMIZERS, *FULL_BATCH))
         raise TypeError(f"optimizer must be one of bpkernel's ({names}), such as bp.Adam(), or a name; got {value!r}")
     return BY_NAME["adam"]() if value is None else value
@@ -77,12 +77,14 @@ def optimizer(value: Any) -> Any:
 
 def per_layer(name: str, value: Any, n_layers: int, *, optional: bool = False) -> Any:
     """A number of at least 0 for all layers, or a list of one for each, and with `optional` None for some."""
+    if value is None and optional:
+        return None
     given = value if several(value) else [value]
     for each in given:
         if not (each is None and optional):
             not_negative(name, each, np.dtype(np.float64))
     if given is not value:
-        return None if value is None else float(value)
+        return float(value)
     if len(value) != n_layers:
         raise ValueError(
             f"{name} must be a number, or one for each of the {n_layers} layers but the inputs; got {len(value)} numbers"
@@ -206,6 +208,8 @@ def targets(name: str, T: Any, loss: Any, n_samples: int, n_out: int, dtype: np.
         hint = f"; for class indices, pass {name}.ravel()" if loss.class_indices and T.shape == (n_samples, 1) else ""
         has = f"{n_out} outputs" + ("" if n_targets == n_out else f" for {n_targets} target{'s' * (n_targets > 1)} a sample")
         raise ValueError(f"{name} must have shape ({n_samples}, {n_targets}), as the net has {has}; got {T.shape}{hint}")
+    if loss.targets == "real":
+        return T
     least, largest, words = TARGETS[loss.targets]
     lowest, highest = T.min(), T.max()
     fits = lowest >= least and highest <= largest

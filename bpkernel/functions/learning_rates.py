@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from bpkernel.functions.settings import between
+from bpkernel.functions.settings import NUMBERS, between
 
 Rate: TypeAlias = "float | Callable[[int], float]"
 
@@ -82,7 +81,7 @@ def check(rate: Any) -> None:
     if isinstance(rate, Schedule):
         rate._check()
     elif not callable(rate):
-        if not isinstance(rate, Real):
+        if not isinstance(rate, NUMBERS):
             raise TypeError(
                 f"learning_rate must be a number, a schedule of bp.schedules or a function of the step; got {rate!r}"
             )
@@ -100,7 +99,7 @@ def rates(rate: Any, first: int, n: int, dtype: np.dtype) -> np.ndarray:
             raise ValueError(f"{type(rate).__name__} must give one rate for each of the steps ({n},); got shape {found.shape}")
     else:
         values = [rate(step) for step in range(first, first + n)]
-        wrong = [i for i, value in enumerate(values) if not isinstance(value, Real) or isinstance(value, bool)]
+        wrong = [i for i, value in enumerate(values) if not isinstance(value, NUMBERS) or isinstance(value, bool)]
         if wrong:
             i = wrong[0]
             raise TypeError(f"learning_rate({first + i}) must return a number; got {values[i]!r}")

@@ -10,6 +10,7 @@ h holds the settings in the order of the dataclass's fields, the learning rate f
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -55,7 +56,7 @@ class Optimizer:
     @property
     def schedule(self) -> Any:
         """The learning rate if it is a schedule or a function of the step; None if it is a number."""
-        rate = self.values()[0]
+        rate = getattr(self, "learning_rate", None)  # those of all samples have none
         return rate if callable(rate) else None
 
     def settings(self, dtype: np.dtype) -> np.ndarray:
@@ -72,10 +73,11 @@ class Optimizer:
         values = np.array(given, np.float64)
         with np.errstate(over="ignore", under="ignore"):
             rounded = values.astype(dtype)
-        wrong = ~np.isfinite(rounded) | ((rounded == 0) != (values == 0))
+        pairs = zip(values.tolist(), rounded.tolist(), strict=True)
+        wrong = [not math.isfinite(short) or (short == 0) != (value == 0) for value, short in pairs]
         wrong[0] &= schedule is None or isinstance(schedule, learning_rates.Schedule)  # a function may approach 0
-        if wrong.any():
-            i = int(wrong.argmax())
+        if any(wrong):
+            i = wrong.index(True)
             name = list(self.__dataclass_fields__)[i]  # type: ignore[attr-defined]
             raise ValueError(f"{name} is {given[i]!r}, which is {rounded[i]} in the net's {dtype}; use another, or float64")
         return values

@@ -43,6 +43,8 @@ def regularisation(
     max_norm: PerLayer | None = None,
 ) -> Regularisation:
     """The settings for a net, of numbers that have been checked; 0, or None, is none."""
+    if max_norm is None and alpha == 0 and l1 == 0:  # of most calls of fit
+        return Regularisation(0.0, NOT_REGULARISED.penalties, clip_value, clip_norm)
     targets, one_alpha = [target - 1 for _, target in layout.pairs], not isinstance(alpha, Sequence)
     n_layers = len(layout.sizes) - 1
     l2_of, l1_of = (list(value) if isinstance(value, Sequence) else [value] * n_layers for value in (alpha, l1))
