@@ -90,7 +90,7 @@ max_norm : float or list of float or None, default=None
     The largest norm of the weights that lead to a unit, after each step; or one for each layer but the inputs.
 
 monitor : str, default=None
-    The figure that the rule to stop looks at: "loss", "val_loss", "val_score" or "val_" with the name of one of the ``metrics``.
+    The figure that the rule to stop looks at: "loss", "val_loss", "val_score", or "val_" and the name of one of ``metrics``.
     With ``early_stopping=True`` the net goes back to its best epoch.  Low values of losses, errors and deviances are good, and
     high values of all other figures.  None: "val_score" with ``early_stopping=True``, otherwise "loss", as in scikit-learn.
 
@@ -132,13 +132,13 @@ n_jobs : int, default=None
     The most threads of training, ``predict`` and ``transform``; -1 means all, -2 all but one.  None: those of Numba.  The
     results have the same bits for any number.
 """
-NOTES = """``fit`` and ``partial_fit`` also take validation data: ``fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=None)``.  In a
-``Pipeline(..., transform_input=["X_val"])`` they are transformed as X is.  ``transform(X, layer=-2)`` returns the outputs of a
-layer, ``input_gradient(X, y)`` and ``jacobian(X)`` derivatives by the inputs, and ``initialize(X, y)`` draws the initial weights
-without training.
+NOTES = """``fit`` and ``partial_fit`` also take validation data: ``fit(X, y, X_val=X_val, y_val=y_val)``, with weights if
+``sample_weight_val`` is given.  In a ``Pipeline(..., transform_input=["X_val"])`` they are transformed as X is.
+``transform(X, layer=-2)`` returns the outputs of a layer, ``input_gradient(X, y)`` and ``jacobian(X)`` derivatives by the
+inputs, and ``initialize(X, y)`` draws the initial weights without training.
 
-The parameters of the net go with all solvers, those of training with all but lbfgs and lm, which name in a ValueError what they
-do not have; class_weight and n_jobs go with all.  All go with ``fit``, ``partial_fit`` and ``warm_start``.  While training goes
-on, with ``partial_fit`` or ``warm_start``, ``connections`` and ``masks`` cannot change.  ``to_mlp`` keeps the net and its
+The parameters of the net go with all solvers.  Those of training go with all but lbfgs and lm, which name in a ValueError what
+they do not have; class_weight and n_jobs go with all.  All go with ``fit``, ``partial_fit`` and ``warm_start``.  While training
+goes on, with ``partial_fit`` or ``warm_start``, ``connections`` and ``masks`` cannot change.  ``to_mlp`` keeps the net and its
 dropout.  ``to_sklearn`` raises ValueError if a parameter is in use that scikit-learn does not have.
 """
