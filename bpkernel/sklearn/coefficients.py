@@ -26,9 +26,10 @@ N_SLOTS = max(optimizer.n_slots for optimizer in (SGD, Adam))
 class Coefficients:
     """A net whose weights are lists of arrays, `coefs` (n_in, n_out) and `intercepts` (n_out,), all views of its memory.
 
-    The estimator that holds these lists may have replaced one of them, or an array in one: see `are`.  `state`
-    (N_SLOTS, n_params) and `steps` (1,) belong to the optimizer; `moments` are lists of views of each slot of `state`, in the
-    order of `coefs + intercepts`.
+    `gains` and `shifts` (n_out,) are those of the normalised layers; as `vectors` they follow the intercepts.  The estimator
+    that holds these lists may have replaced one of them, or an array in one: see `are`.  `state` (N_SLOTS, n_params) and
+    `steps` (1,) belong to the optimizer; `moments` are lists of views of each slot of `state`, in the order of `coefs +
+    vectors`.
     """
 
     def __init__(
@@ -37,10 +38,13 @@ class Coefficients:
         self.activations, self.loss, self.topology = tuple(activations), loss, topology
         self.network = self._make(sizes, activations, dtype)
         self.coefs, self.intercepts = list(self.network.weights), list(self.network.biases)
-        self._views = tuple(self.coefs), tuple(self.intercepts)
+        self.gains, self.shifts = list(self.network.gains), list(self.network.shifts)
+        self._views = tuple(self.coefs), (*self.intercepts, *self.gains, *self.shifts)
         layout = self.network.layout
         self.state = aligned_zeros(N_SLOTS * layout.n_params, dtype).reshape(N_SLOTS, -1)
-        self.moments = tuple([*layout.weights(row), *layout.biases(row)] for row in self.state)
+        self.moments = tuple(
+            [*layout.weights(row), *layout.biases(row), *layout.gains(row), *layout.shifts(row)] for row in self.state
+        )
         self.steps = np.zeros(1, np.int64)
         self._other: tuple[Any, Network] | None = None  # a net of another dtype or of replaced arrays
         self._batches: tuple[Any, MiniBatches] | None = None
@@ -58,7 +62,7 @@ class Coefficients:
         functions = [ACTIVATIONS[each] if isinstance(each, str) else each for each in activations]
         if self.topology is None:
             return Network(sizes, functions, self.loss, dtype)
-        network = Network(sizes, functions, self.loss, dtype, self.topology.pairs)
+        network = Network(sizes, functions, self.loss, dtype, self.topology.pairs, self.topology.normalised)
         if any(mask is not None for mask in self.topology.masks):
             network.keep_only(self.topology.masks)
         return network
@@ -68,30 +72,30 @@ class Coefficients:
         """A generator to be seeded again and again: that takes a sixtieth of the time of making a new one."""
         return np.random.RandomState(0)
 
-    def are(self, coefs: Any, intercepts: Any) -> bool:
+    def are(self, coefs: Any, vectors: Any) -> bool:
         """Whether these are the arrays of this net, not just equal ones."""
-        return _same(coefs, self._views[0]) and _same(intercepts, self._views[1])
+        return _same(coefs, self._views[0]) and _same(vectors, self._views[1])
 
-    def load(self, coefs: Any, intercepts: Any) -> None:
+    def load(self, coefs: Any, vectors: Any) -> None:
         """Copy their values; absent weights stay 0."""
-        _load(self.network, coefs, intercepts)
+        _load(self.network, coefs, vectors)
         self.network.clear_absent()
 
-    def network_of(self, coefs: Any, intercepts: Any, activations: tuple[Any, ...], dtype: np.dtype) -> Network | None:
+    def network_of(self, coefs: Any, vectors: Any, activations: tuple[Any, ...], dtype: np.dtype) -> Network | None:
         """The net of these arrays for inputs of a dtype, or None if they form none; the next call may return another."""
         layout = self.network.layout
-        if self.are(coefs, intercepts) and activations == self.activations and dtype in (layout.dtype, np.float32):
+        if self.are(coefs, vectors) and activations == self.activations and dtype in (layout.dtype, np.float32):
             return self.network
-        sizes = layer_sizes(coefs, intercepts, self.topology)
+        sizes = layer_sizes(coefs, vectors, self.topology)
         if sizes is None:
             return None
-        dtype = np.result_type(dtype, *coefs, *intercepts)
+        dtype = np.result_type(dtype, *coefs, *vectors)
         if dtype not in EITHER:
             return None
         key, other = (sizes, activations, dtype), self._other
         if other is None or other[0] != key:
             self._other = other = key, self._make(*key)
-        _load(other[1], coefs, intercepts)
+        _load(other[1], coefs, vectors)
         return other[1]
 
     def batches(self, optimizer: type[Any], settings: np.ndarray, batch_size: int, alpha: float) -> MiniBatches:
@@ -218,6 +222,7 @@ def _same(arrays: Any, views: tuple[np.ndarray, ...]) -> bool:
     )
 
 
-def _load(network: Network, coefs: Any, intercepts: Any) -> None:
-    for view, array in zip((*network.weights, *network.biases), (*coefs, *intercepts), strict=True):
+def _load(network: Network, coefs: Any, vectors: Any) -> None:
+    views = *network.weights, *network.biases, *network.gains, *network.shifts
+    for view, array in zip(views, (*coefs, *vectors), strict=True):
         view[...] = array

@@ -18,6 +18,12 @@ def documentation(original: type[Any]) -> str:
 ATTRIBUTES = """connections_ : tuple of (int, int)
     The pairs of layers that are connected, in the order of ``coefs_``; only bpkernel's.
 
+gains_ : list of ndarray of shape (n_units,)
+    γ of each layer with ``layer_norm``; only bpkernel's.
+
+shifts_ : list of ndarray of shape (n_units,)
+    β of each layer with ``layer_norm``; only bpkernel's.
+
 validation_loss_curve_ : list of float
     The loss of the validation data after each epoch, without the penalty; only bpkernel's, with ``early_stopping=True`` or with
     ``X_val`` and ``y_val`` in ``fit``.  ``validation_scores_`` are then the scores.
@@ -46,6 +52,10 @@ init : str, default=None
     weights are drawn; biases are then 0.  None: as scikit-learn draws them, where it has such a net, which is a chain of
     layers without masks and with one of its four activations.  For other nets, None has the meaning that it has in
     ``bp.MLP``: each weight is drawn as goes with the activation that it leads to.  All are drawn from ``random_state``.
+
+layer_norm : bool or list of bool, default=False
+    Whether the sums of the units of each sample are normalised to mean 0 and variance 1, then multiplied by ``gains_`` and
+    shifted by ``shifts_``, which are trained (see ``bp.MLP``); a list has one for each hidden layer.  Not for lbfgs.
 
 activation : str, bp.Activation, or list of these
     Also leaky_relu, elu, selu, softplus, silu, gelu, hard_sigmoid, hard_tanh or hard_silu; or an object:
@@ -137,8 +147,9 @@ NOTES = """``fit`` and ``partial_fit`` also take validation data: ``fit(X, y, X_
 ``transform(X, layer=-2)`` returns the outputs of a layer, ``input_gradient(X, y)`` and ``jacobian(X)`` derivatives by the
 inputs, and ``initialize(X, y)`` draws the initial weights without training.
 
-The parameters of the net go with all solvers.  Those of training go with all but lbfgs and lm, which name in a ValueError what
-they do not have; class_weight and n_jobs go with all.  All go with ``fit``, ``partial_fit`` and ``warm_start``.  While training
-goes on, with ``partial_fit`` or ``warm_start``, ``connections`` and ``masks`` cannot change.  ``to_mlp`` keeps the net and its
-dropout.  ``to_sklearn`` raises ValueError if a parameter is in use that scikit-learn does not have.
+The parameters of the net go with all solvers, layer_norm not with lbfgs.  Those of training go with all but lbfgs and lm, which
+name in a ValueError what they do not have; class_weight and n_jobs go with all.  All go with ``fit``, ``partial_fit`` and
+``warm_start``.  While training goes on, with ``partial_fit`` or ``warm_start``, ``connections``, ``masks`` and ``layer_norm``
+cannot change.  ``to_mlp`` keeps the net and its dropout.  ``to_sklearn`` raises ValueError if a parameter is in use that
+scikit-learn does not have.
 """

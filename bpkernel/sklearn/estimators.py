@@ -96,7 +96,7 @@ class Estimator(HiddenLayers):
         ValueError if coefficients and activations do not form a net.
         """
         check_is_fitted(self)
-        sizes, loss = layer_sizes(self.coefs_, self.intercepts_, self._topology), self._loss_of_net()
+        sizes, loss = layer_sizes(*self._arrays(), self._topology), self._loss_of_net()
         if sizes is None or loss is None:
             raise ValueError("coefs_, intercepts_ and out_activation_ do not form a net that an MLP can represent")
         dtype, pairs = np.result_type(*self.coefs_, *self.intercepts_), self.connections_
@@ -104,8 +104,12 @@ class Estimator(HiddenLayers):
         masks = {pair: mask for pair, mask in kept if mask is not None}
         made_of: tuple[Any, ...] = sizes, self.activation, self.out_activation_, loss.in_mlp, dtype, 0
         noise = {name: getattr(self, name) for name in ("dropout", "input_dropout", "input_noise")}
-        net = MLP(*made_of, connections=pairs, masks=masks, **noise)
-        for mine, other in zip((*net.weights, *net.biases), (*self.coefs_, *self.intercepts_), strict=True):
+        normalised = () if self._topology is None else self._topology.normalised
+        layer_norm = [layer in normalised for layer in range(1, len(sizes) - 1)]
+        net = MLP(*made_of, connections=pairs, masks=masks, layer_norm=layer_norm, **noise)
+        coefs, vectors = self._arrays()
+        views = *net.weights, *net.biases, *net.gains, *net.shifts
+        for mine, other in zip(views, (*coefs, *vectors), strict=True):
             mine[...] = other
         return net
 

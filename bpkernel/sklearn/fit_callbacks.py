@@ -36,7 +36,8 @@ class ScikitLearnCallbacks(Callback):
     def _attributes(self) -> dict[str, Any]:
         """What an estimator is made of that is as this one is now."""
         own = self._estimator
-        return {"coefs_": [w.copy() for w in own.coefs_], "intercepts_": [b.copy() for b in own.intercepts_]}
+        names = [name for name in ("coefs_", "intercepts_", "gains_", "shifts_") if name in own.__dict__]
+        return {name: [array.copy() for array in getattr(own, name)] for name in names}
 
     def epoch(self, run: Run) -> None:
         context, self._context = self._context, None

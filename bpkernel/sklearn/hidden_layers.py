@@ -7,7 +7,6 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bpkernel import derivatives
-from bpkernel.kernels.layout import chain
 from bpkernel.network import Network
 from bpkernel.runtime.threads import limited
 from bpkernel.sklearn.base import OnKernels
@@ -64,13 +63,12 @@ class HiddenLayers(TransformerMixin, OnKernels):
 
     def _outputs_of(self, place: int, X: Any) -> np.ndarray:
         """The outputs of the layer of this number."""
-        n_layers = self.n_layers_
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=[np.float64, np.float32], reset=False)
-        network = self._taken().network_of(self.coefs_, self.intercepts_, self._activations(), X.dtype)
+        network = self._taken().network_of(*self._arrays(), self._activations(), X.dtype)
         if network is None or network.layout.sizes[0] != X.shape[1]:
             raise ValueError(f"X has {X.shape[1]} columns of {X.dtype}, and the net has {len(self.coefs_[0])} inputs")
         layout = network.layout
-        if layout.pairs == chain(n_layers) and network.present.size == 0:
+        if self._topology is None:
             sizes, activations = layout.sizes[: place + 1], layout.activations[:place]
             part = Network(sizes, activations, network.loss, layout.dtype)
             own = *self.coefs_[:place], *self.intercepts_[:place]

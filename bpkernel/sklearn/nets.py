@@ -44,8 +44,8 @@ def own_values(estimator: Any) -> list[str]:
     """What of an estimator scikit-learn's does not have, in words."""
     found = [name for name in ("connections", "masks") if getattr(estimator, name) is not None]
     if not found and estimator._topology is not None:
-        found = ["the connections or masks that it was fitted with"]
-    for name in ("init", *TRAINING, *OF_CLASSIFIER, *OF_REGRESSOR):
+        found = ["the connections, masks or normalised layers that it was fitted with"]
+    for name in ("init", "layer_norm", *TRAINING, *OF_CLASSIFIER, *OF_REGRESSOR):
         value = getattr(estimator, name, OWN[name])
         if value is not OWN[name] and value != OWN[name] and value not in ([], ()):
             found.append(f"{name}={value!r}")
@@ -63,16 +63,19 @@ def own_values(estimator: Any) -> list[str]:
 class Nets(BaseMultilayerPerceptron):
     """The net of an estimator.
 
-    `coefs_` and `intercepts_` are views of `_held`, a Coefficients, until someone replaces them.
+    `coefs_`, `intercepts_`, `gains_` and `shifts_` are views of `_held`, a Coefficients, until someone replaces them.
     """
 
     connections: Any
     masks: Any
     init: Any
+    layer_norm: Any
     loss_curve_: list[Any]
     validation_scores_: list[Any] | None
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
+    gains_: list[np.ndarray]  # of the normalised layers, if there are any
+    shifts_: list[np.ndarray]
     _topology: Topology | None = None  # of the fitted net
 
     @property
@@ -90,6 +93,25 @@ class Nets(BaseMultilayerPerceptron):
             return (*architecture.hidden_activations(own, sizes), self.out_activation_)
         n_hidden = len(self.coefs_ if self._topology is None else self.intercepts_) - 1
         return (*[own] * n_hidden, self.out_activation_)
+
+    def _arrays(self) -> tuple[Any, Any]:
+        """`coefs_`, and the vectors of the units: `intercepts_`, then gains and shifts."""
+        if self._topology is None or not self._topology.normalised:
+            return self.coefs_, self.intercepts_
+        return self.coefs_, [*self.intercepts_, *self.gains_, *self.shifts_]
+
+    def _keep_best(self) -> None:
+        """Keep copies of the present weights as the best ones."""
+        coefs, vectors = self._arrays()
+        n_layers = len(self.intercepts_)
+        self._best_coefs = [w.copy() for w in coefs]
+        self._best_intercepts = [b.copy() for b in vectors[:n_layers]]
+        self._best_scales = [own.copy() for own in vectors[n_layers:]]
+
+    def _go_back_to_best(self, held: Coefficients) -> None:
+        """Go back to the best weights."""
+        held.load(self._best_coefs, [*self._best_intercepts, *self.__dict__.get("_best_scales", ())])
+        self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
 
     def _loss_of_net(self) -> LossOfEstimator | None:
         return loss_of(self.loss, self.out_activation_)
@@ -114,17 +136,19 @@ class Nets(BaseMultilayerPerceptron):
         if loss is None or not self._has_layers() or not known(activations):
             return None
         alike = held is not None and held.activations == activations and held.loss == loss.kernels
-        if alike and held is not None and held.topology is self._topology and held.are(self.coefs_, self.intercepts_):
+        if alike and held is not None and held.topology is self._topology and held.are(*self._arrays()):
             return held
-        sizes = layer_sizes(self.coefs_, self.intercepts_, self._topology)
+        coefs, vectors = self._arrays()
+        sizes = layer_sizes(coefs, vectors, self._topology)
         if sizes is None:
             return None
-        dtype = np.result_type(*self.coefs_, *self.intercepts_)
-        taken = Coefficients(sizes, activations, loss.kernels, dtype, self._topology)
-        taken.load(self.coefs_, self.intercepts_)
+        taken = Coefficients(sizes, activations, loss.kernels, np.result_type(*coefs, *vectors), self._topology)
+        taken.load(coefs, vectors)
         if self.__dict__.get("_best_coefs") is self.coefs_:  # as after early stopping
             self._best_coefs, self._best_intercepts = taken.coefs, taken.intercepts
         self._held, self.coefs_, self.intercepts_ = taken, taken.coefs, taken.intercepts
+        if taken.gains:
+            self.gains_, self.shifts_ = taken.gains, taken.shifts
         return taken
 
     def _taken(self) -> Coefficients:
@@ -148,23 +172,27 @@ class Nets(BaseMultilayerPerceptron):
         return held
 
     def _refuse_another_topology(self) -> None:
-        """Raise ValueError if `connections` or `masks` are not those of the fitted net."""
-        if self.connections is None and self.masks is None and self._topology is None:
+        """Raise ValueError if `connections`, `masks` or `layer_norm` are not those of the fitted net."""
+        usual = self.connections is None and self.masks is None and self.layer_norm is False
+        if usual and self._topology is None:
             return
-        sizes = layer_sizes(self.coefs_, self.intercepts_, self._topology)
-        if sizes is not None and not same(Topology.of(self.connections, self.masks, sizes), self._topology):
+        sizes = layer_sizes(*self._arrays(), self._topology)
+        if sizes is not None and not same(self._topology_of(sizes), self._topology):
             raise ValueError(
-                "connections and masks cannot change while training goes on: they are not those that the net was made with; "
-                "call fit with warm_start=False"
+                "connections, masks and layer_norm cannot change while training goes on: they are not those that the net was "
+                "made with; call fit with warm_start=False"
             )
+
+    def _topology_of(self, sizes: tuple[int, ...]) -> Topology | None:
+        """That of the parameters."""
+        return Topology.of(self.connections, self.masks, self.layer_norm, sizes)
 
     # ------------------------------------------------------------------------------------------------- initial weights
 
     def _initialize(self, y: np.ndarray, layer_units: Any, dtype: Any) -> None:
         sizes, own_loss_object = tuple(layer_units), own_loss(self.loss)
         hidden = () if isinstance(self.activation, str) else architecture.hidden_activations(self.activation, sizes)
-        usual = self.connections is None and self.masks is None
-        topology = None if usual else Topology.of(self.connections, self.masks, sizes)
+        topology = self._topology_of(sizes)
         drawn_here = topology is not None or self.init is not None or name_in_scikit_learn(self.activation) is None
         # with one layer scikit-learn draws no weights
         super()._initialize(y, layer_units[:1] if drawn_here else layer_units, dtype)
@@ -192,7 +220,9 @@ class Nets(BaseMultilayerPerceptron):
         network = Coefficients(sizes, activations, None, dtype, self._topology).network
         initializers.draw(network, self.init, self._random_state)
         self.coefs_, self.intercepts_ = ([*map(np.array, views)] for views in (network.weights, network.biases))
-        self._best_coefs, self._best_intercepts = ([*map(np.array, views)] for views in (network.weights, network.biases))
+        if network.gains:
+            self.gains_, self.shifts_ = ([*map(np.array, views)] for views in (network.gains, network.shifts))
+        self._keep_best()
 
     def _init_coef(self, *sizes_and_dtype: Any) -> Any:
         if isinstance(self.activation, str):
@@ -219,7 +249,7 @@ class Nets(BaseMultilayerPerceptron):
             return super()._forward_pass_fast(X, check_input=check_input)
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        network = self._taken().network_of(self.coefs_, self.intercepts_, self._activations(), X.dtype)
+        network = self._taken().network_of(*self._arrays(), self._activations(), X.dtype)
         if network is None or network.layout.sizes[0] != X.shape[1]:
             raise ValueError(f"X has {X.shape[1]} columns of {X.dtype}, and the net has {len(self.coefs_[0])} inputs")
         return outputs(network, X)

@@ -30,6 +30,8 @@ ALL_SAMPLES = ("lbfgs", "lm")  # solvers without mini-batches
 def wanted(estimator: Any, *, incremental: bool) -> list[str]:
     """The settings of an estimator's training that scikit-learn does not have, in words; incremental: in `partial_fit`."""
     found = [f"{name}={getattr(estimator, name)!r}" for name in TRAINING if differs(estimator, name)]
+    if estimator.solver != "lm" and np.any(estimator.layer_norm):
+        found.append(f"layer_norm={estimator.layer_norm!r}")
     if not isinstance(estimator.solver, str) or estimator.solver not in (*ALL_SAMPLES, "sgd", "adam"):
         found.append(f"solver={estimator.solver!r}")
     if not isinstance(estimator.learning_rate, str):

@@ -17,7 +17,7 @@ from bpkernel.functions.optimizers import BY_NAME
 from bpkernel.initializers import INITIALIZERS
 from bpkernel.sklearn import losses
 
-NET: dict[str, Any] = {"connections": None, "masks": None, "init": None}  # keyword-only parameters and their defaults
+NET: dict[str, Any] = {"connections": None, "masks": None, "init": None, "layer_norm": False}  # keyword-only, with defaults
 TRAINING: dict[str, Any] = {  # of both estimators; those of one of them are at the end
     "dropout": 0.0,
     "input_dropout": 0.0,
@@ -38,7 +38,10 @@ COMMON = {name: default for name, default in {**NET, **TRAINING, **OTHER}.items(
 OWN = {**COMMON, **OF_CLASSIFIER, **OF_REGRESSOR}
 
 # attributes of a net that has been trained, beyond scikit-learn's; `posterior_` is that of the last fit
-FITTED = ("validation_loss_curve_", "history_", "early_stopped_", "_own_optimizer", "_monitored", "_best_monitored")
+FITTED = (
+    *("gains_", "shifts_", "validation_loss_curve_", "history_", "early_stopped_"),
+    *("_best_scales", "_own_optimizer", "_monitored", "_best_monitored"),
+)
 
 RATE = [Interval(Real, 0, None, closed="left")]
 PROBABILITY = [Interval(Real, 0, 1, closed="left")]
@@ -48,6 +51,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "connections": [StrOptions({"all"}), "array-like", None],
     "masks": [Mapping, None],
     "init": [StrOptions(set(INITIALIZERS)), None],
+    "layer_norm": ["boolean", list, tuple],
     "solver": [StrOptions({"lbfgs", "lm", *BY_NAME}), Optimizer],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Hidden(Schedule), Hidden(callable)],
     "alpha": [*RATE, Hidden(list), Hidden(tuple)],  # messages are scikit-learn's

@@ -94,8 +94,7 @@ class ScikitLearnRules(Callback):
             setattr(own, self._best, value)
             if own.early_stopping:
                 run.history.best_epoch = run.epoch - 1
-                own._best_coefs = [w.copy() for w in own.coefs_]
-                own._best_intercepts = [b.copy() for b in own.intercepts_]
+                own._keep_best()
         if not own.early_stopping:
             own.best_loss_ = own.loss_ if own.best_loss_ is None else min(own.loss_, own.best_loss_)
 
@@ -118,5 +117,4 @@ class ScikitLearnRules(Callback):
         own = self._estimator
         whole = own.early_stopped_ if self._incremental else own.early_stopping
         if whole and not failed and own._best_coefs is not own.coefs_:
-            self._held.load(own._best_coefs, own._best_intercepts)
-            own._best_coefs, own._best_intercepts = own.coefs_, own.intercepts_
+            own._go_back_to_best(self._held)
