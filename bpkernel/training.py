@@ -134,6 +134,9 @@ class Training:
                 self._interrupt_if_stopped()
                 if callbacks:
                     self._read_settings()
+                    if history.loss and self.optimizer.n_steps == 0:  # a callback has reset it
+                        self._span = 0, self._span[1]
+                        self._begin_schedule()
                 try:
                     loss = loop.next(epochs - len(history.loss), on_part, done, sums)[0] / total_weight
                     done, sums = 0, None

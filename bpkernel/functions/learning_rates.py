@@ -103,7 +103,10 @@ def rates(rate: Any, first: int, n: int, dtype: np.dtype) -> np.ndarray:
         if wrong:
             i = wrong[0]
             raise TypeError(f"learning_rate({first + i}) must return a number; got {values[i]!r}")
-        found = np.array(values, np.float64)
+        try:
+            found = np.array(values, np.float64)
+        except OverflowError:  # of an integer
+            raise ValueError(f"learning_rate({first}) to learning_rate({first + n - 1}) must be finite in {dtype}") from None
     wrong_values = ~((found >= 0) & (found <= np.finfo(dtype).max))
     if wrong_values.any():
         i = int(wrong_values.argmax())

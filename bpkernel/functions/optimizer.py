@@ -85,18 +85,19 @@ class Optimizer:
     def bind(self, layout: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The state (n_slots, n_params), the steps (1,) and the kept numbers (n_kept,) for a net.
 
-        They are made at the first call, and refused for a net of another shape.
+        They are made at the first call.  Once steps have been made, a net of another shape is refused.
 
         Raises
         ------
         ValueError
             If the optimizer holds the state of a net of another shape or dtype.
         """
-        if self._layout is None:
+        alike = self._layout is not None and self._layout.shape == layout.shape
+        if not alike and self.n_steps == 0:
             self._layout = layout
             self._state = aligned_zeros(self.n_slots * layout.n_params, layout.dtype).reshape(self.n_slots, -1)
             self._steps, self._kept = np.zeros(1, np.int64), np.ones(self.n_kept)
-        elif self._layout.shape != layout.shape:
+        elif not alike:
             names = [f"{each.sizes} of {each.dtype}" for each in (self._layout, layout)]
             if names[0] == names[1]:
                 names = [f"{each.sizes} with connections {list(each.pairs)}" for each in (self._layout, layout)]
@@ -112,11 +113,11 @@ class Optimizer:
         return 0 if self._layout is None else int(self._steps[0])
 
     def reset(self) -> None:
-        """Clear the state, as in a new optimizer."""
+        """Clear the state, as in a new optimizer; a callback of `fit` may do so, too."""
         if isinstance(self.schedule, learning_rates.Schedule):
             self.schedule.reset()
-        self._layout = None
-        self._state, self._steps, self._kept = np.empty((self.n_slots, 0)), np.zeros(1, np.int64), np.ones(self.n_kept)
+        if self._layout is not None:  # in place, as the kernels may be using it
+            self._state[:], self._steps[:], self._kept[:] = 0, 0, 1
 
     def snapshot(self, copied: Callable[[np.ndarray], np.ndarray] = np.copy) -> Any:
         """A copy of the state, for `restore`; `copied` makes the large one."""
@@ -133,6 +134,7 @@ class Optimizer:
         """
         if snapshot is None:
             self.reset()
+            self._layout = None
             return
         layout, *numbers, (known, remembered) = snapshot
         if self._layout is not None and self._layout.shape != layout.shape:

@@ -612,3 +612,27 @@ def test_schedules_may_be_of_ones_own(data):
     np.testing.assert_array_equal(found, trained(bp.Adam(lambda step: 0.01 * (1 + step % 3)), data))
     refused(new(), bp.Adam(Wrong(0.1)), data, ValueError, r"Wrong must give one rate for each of the steps \(1,\); got")
     refused(new(), bp.Adam(S.Schedule(0.1)), data, NotImplementedError, "Schedule must define _rates")
+
+
+def test_an_integer_beyond_float64_is_no_rate(data):
+    net = bp.MLP((3, 4, 1), random_state=0)
+    with pytest.raises(ValueError, match="must be finite in float32"):
+        net.fit(*data, optimizer=bp.SGD(lambda step: 10**400))
+
+
+@pytest.mark.parametrize("rate", [0.01, bp.schedules.Cosine(0.01)], ids=repr)
+def test_a_callback_that_resets_the_optimizer_makes_training_begin_anew(data, rate):
+    """From then on all is as in a fit with a new optimizer, whose schedule spans as many steps."""
+    one, other = (bp.MLP((3, 4, 1), dtype="float64", random_state=0) for _ in range(2))
+    optimizer = bp.Adam(rate)
+
+    def reset(run):
+        if run.epoch == 2:
+            run.optimizer.reset()
+
+    one.fit(*data, epochs=5, batch_size=10, shuffle=False, optimizer=optimizer, callbacks=[reset])
+    other.fit(*data, epochs=5, batch_size=10, shuffle=False, optimizer=bp.Adam(rate), callbacks=[lambda run: run.epoch == 2])
+    fresh = bp.Adam(rate)
+    other.fit(*data, epochs=5, batch_size=10, shuffle=False, optimizer=fresh, callbacks=[lambda run: run.epoch == 3])
+    assert np.array_equal(one.parameters, other.parameters)
+    assert optimizer.n_steps == fresh.n_steps
