@@ -136,8 +136,13 @@ class ModelCheckpoint(Callback):
             self.best = value
         if improved or not self.save_best_only:
             figures = {name: values[-1] for name, values in run.history.figures().items()}
+            try:
+                path = str(self.path).format(epoch=run.epoch, **figures)
+            except (KeyError, IndexError):
+                names = ", ".join(["epoch", *figures])
+                raise ValueError(f"path may contain the names {names} in braces; got {self.path!r}") from None
             net = run.net if hasattr(run.net, "save") else run.net.to_mlp()  # of an estimator
-            net.save(str(self.path).format(epoch=run.epoch, **figures))
+            net.save(path)
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best}
