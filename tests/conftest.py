@@ -46,3 +46,8 @@ def one_blas_thread():
     """NumPy's products on one thread: threads of BLAS wait for one another in loops, which takes long where cores are busy."""
     with threadpoolctl.threadpool_limits(1, "blas"):
         yield
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes that the tests run in; each has as many threads as there are processors."""
+    return min(4, os.cpu_count() or 1)

@@ -64,7 +64,7 @@ def one_batch_a_call(monkeypatch):
 
 def state_of(net, optimizer):
     """All numbers that training has made."""
-    _, state, steps, kept, schedule = optimizer.snapshot()
+    _, state, steps, kept, (_, schedule) = optimizer.snapshot()
     return [net.parameters, net._network.layout.vector(net._network.present) if net._network.present.size else np.zeros(0),
             *map(net._network.layout.vector, state), steps, kept, np.array(json.dumps(schedule)),
             np.array(str(net._random.bit_generator.state))]  # fmt: skip

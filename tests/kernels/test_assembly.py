@@ -199,7 +199,7 @@ def test_a_loop_of_an_elementary_function_is_vectorised(function, dtype):
 def test_the_assembly_is_as_good_for_another_processor(cpu):
     """The tests above, with this machine's instructions and the compiler's tuning for another."""
     selected = "hot_loops or optimizers or elementary"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", selected]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", __file__, "-k", selected]
     environment = {**os.environ, "NUMBA_CPU_NAME": cpu}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout
