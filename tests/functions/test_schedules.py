@@ -368,7 +368,7 @@ def score(y, t):
         ({"validation": True, "monitor": "loss"}, lambda history: history.loss),
         ({"metrics": [score], "monitor": "score"}, lambda history: [-value for value in history.metrics["score"]]),
     ],
-    ids=str,
+    ids=["loss", "validation loss", "loss beside validation", "metric"],
 )
 def test_rates_are_reduced_by_what_is_monitored(arguments, values, data):
     """As if a callback had reduced them; the reductions are those of a schedule that is given the values by hand."""
