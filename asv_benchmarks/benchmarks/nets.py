@@ -6,6 +6,7 @@ A row is (layer sizes, batch size, dtype, kind of problem, hidden activation).  
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numba
 import numpy as np
@@ -49,12 +50,12 @@ def flops(row: Row) -> int:
     return 4 * weights[0] + 6 * sum(weights[1:])
 
 
-def net(row: Row) -> bp.MLP:
-    """The net, always with the same weights."""
+def net(row: Row, **settings: Any) -> bp.MLP:
+    """The net, always with the same weights; settings: further arguments of `MLP`."""
     numba.get_num_threads()  # starts the threading layer, without which early commits fail if they load kernels from the cache
     sizes, _, dtype, kind, activation = row
     output, loss = ("softmax", "cross_entropy") if kind == "classes" else ("identity", "squared_error")
-    return bp.MLP(sizes, activation, output, loss, dtype=dtype, random_state=0)
+    return bp.MLP(sizes, activation, output, loss, dtype=dtype, random_state=0, **settings)
 
 
 def data(row: Row, n_samples: int | None = None) -> tuple[np.ndarray, np.ndarray]:

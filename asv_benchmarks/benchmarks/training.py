@@ -24,6 +24,26 @@ class Epoch(Fastest):
         self.run(self.fit)
 
 
+class Regularised(Fastest):
+    """An epoch with AdamW, dropout, a cosine schedule and a limit of the gradient's norm, and one with normalised layers."""
+
+    params = (["64-100-10 batch 200 float32 relu", "784-512-512-10 batch 256 float32 relu"], ["regularised", "layer norm"])
+    param_names = ("net", "training")
+
+    def setup(self, label, training):
+        if hasattr(self, "fit"):
+            return
+        row, layer_norm = BY_LABEL[label], training == "layer norm"
+        mlp, (X, T) = net(row, **({"layer_norm": True} if layer_norm else {"dropout": 0.2})), data(row)
+        optimizer = bp.Adam() if layer_norm else bp.AdamW(bp.schedules.Cosine(1e-3, n_steps=10**6))
+        clip_norm = None if layer_norm else 1.0
+        self.fit = lambda: mlp.fit(X, T, epochs=1, batch_size=row[1], optimizer=optimizer, clip_norm=clip_norm)
+        self.fit()
+
+    def time_epoch(self, label, training):
+        self.run(self.fit)
+
+
 class MiniBatch(Fastest):
     """A single mini-batch: a training step, and `backprop`, which returns every a, z, δ and gradient."""
 
