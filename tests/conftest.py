@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import threadpoolctl
+from filelock import FileLock
 
 
 def _run_python(
@@ -31,13 +32,16 @@ def run_python():
 
 
 @pytest.fixture(scope="session")
-def warm_cache(tmp_path_factory):
-    """A folder with the kernels of float32, compiled by `bpkernel warmup` in another process."""
-    folder = tmp_path_factory.mktemp("warm")
-    environment = {**os.environ, "BPKERNEL_CACHE_DIR": str(folder)}
-    command = [sys.executable, "-m", "bpkernel", "warmup", "--dtype", "float32"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert "cached in" in result.stdout, result.stderr
+def warm_cache(tmp_path_factory, worker_id):
+    """A folder with the kernels of float32, compiled by `bpkernel warmup` in another process, once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "warm"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            environment = {**os.environ, "BPKERNEL_CACHE_DIR": str(folder)}
+            command = [sys.executable, "-m", "bpkernel", "warmup", "--dtype", "float32"]
+            result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+            assert "cached in" in result.stdout, result.stderr
     return folder
 
 

@@ -11,7 +11,8 @@ from bpkernel.cli import commands
 def call(monkeypatch, tmp_path, capsys):
     """Run `bpkernel ...` in an empty folder: exit status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "200")  # of programs that tests start
+    monkeypatch.setattr(commands.out, "width", 200)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["bpkernel", *map(str, arguments)])

@@ -179,7 +179,7 @@ def test_connections_cannot_change_while_training_goes_on():
     for changed in ({"connections": "all"}, {"masks": MASKS}):
         other = copy.deepcopy(e).set_params(**changed)
         for again in (other.fit, other.partial_fit):
-            with pytest.raises(ValueError, match="connections and masks cannot change while training goes on"):
+            with pytest.raises(ValueError, match="connections, masks and layer_norm cannot change while training goes on"):
                 again(X, Y)
         np.testing.assert_array_equal(other.predict(X), e.predict(X))
         assert len(other.set_params(warm_start=False).fit(X, Y).connections_) == (6 if "connections" in changed else 3)
