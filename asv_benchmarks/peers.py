@@ -18,7 +18,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, starmap
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,16 @@ def timed(workload: Workload, calls: dict[str, Callable[[int], None]], rounds: i
     return rounds_of(workload, take_turns(calls, rounds, seconds, peak(workload.dtype, THREADS)))
 
 
+def tried(workloads: Sequence[Workload], most: int) -> list[Workload]:
+    """The nets of a part; with one round, which shows only that it runs, those of up to 150,000 weights."""
+    return [own for own in workloads if most > 1 or sum(starmap(mul, pairwise(own.sizes))) <= 150_000]
+
+
 def peers(most: int) -> Iterator[Records]:
     """Training of each net by each peer, in three repetitions minutes apart, since machines have slow minutes."""
     rounds = min(4, most)
     for repetition in range(min(3, most)):
-        for workload in WORKLOADS:
+        for workload in tried(WORKLOADS, most):
             records = timed(workload, {name: peer.train for name, peer in peers_of(workload).items()}, rounds)
             for record in records:
                 record["round"] += repetition * rounds
@@ -80,7 +86,7 @@ def libxsmm(most: int) -> Iterator[Records]:
 def threads(most: int) -> Iterator[Records]:
     """Training on one thread and on all threads, on machines with several."""
     chosen = (2, 6, 7, 8, 11, 12)  # 64-100-10, and the nets of 512 and more units in a layer with relu
-    for workload in (WORKLOADS[i] for i in chosen) if THREADS > 1 else ():
+    for workload in tried([WORKLOADS[i] for i in chosen], most) if THREADS > 1 else ():
         yield timed(workload, {str(n): Bpkernel(workload, n).train for n in (1, THREADS)}, min(9, most))
 
 
@@ -112,7 +118,7 @@ def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
 def differences(most: int) -> Iterator[Records]:
     """The gradient by back-propagation, and by central differences, which take two forward passes for each weight."""
     numba.set_num_threads(THREADS)
-    for width, rounds in ((7, 5), (22, 5), (39, 5), (71, 3), (122, 1)):
+    for width, rounds in ((7, 5), (22, 5), (39, 5), (71, 3), (122, 1))[: 5 if most > 1 else 3]:
         net = bp.MLP((width, width, width), dtype="float64", random_state=0)
         rng = np.random.default_rng(0)
         X, T = rng.standard_normal((512, width)), rng.standard_normal((512, width))

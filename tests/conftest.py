@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import threadpoolctl
-from filelock import FileLock
 
 
 def _run_python(
@@ -20,7 +19,7 @@ def _run_python(
     """
     variables = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
     command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
-    result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=600, check=False)
     assert not check or result.returncode == 0, result.stdout + result.stderr
     return result
 
@@ -29,20 +28,6 @@ def _run_python(
 def run_python():
     """A function that runs a program in a new Python process, see `_run_python`."""
     return _run_python
-
-
-@pytest.fixture(scope="session")
-def warm_cache(tmp_path_factory, worker_id):
-    """A folder with the kernels of float32, compiled by `bpkernel warmup` in another process, once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "warm"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            environment = {**os.environ, "BPKERNEL_CACHE_DIR": str(folder)}
-            command = [sys.executable, "-m", "bpkernel", "warmup", "--dtype", "float32"]
-            result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
-            assert "cached in" in result.stdout, result.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
