@@ -12,6 +12,7 @@ from bpkernel.codegen.pointers import by_pointer, raise_noted
 from bpkernel.codegen.precision import PRECISIONS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import array_at, block, line, strided_at
+from bpkernel.kernels.dropout import Disturbance
 from bpkernel.kernels.few_weights import Lists
 from bpkernel.kernels.layout import Layout, whole_lines
 from bpkernel.kernels.normalisation import Normalisation
@@ -118,7 +119,8 @@ def _outputs_of_row(dtype: np.dtype) -> Callable[..., int]:
         X, sparse = block(z, 0, 0, 0), Sparse(none, array_at(net, 0, INT32), line(z, 0, 0), 0, 0)  # the inputs are loaded
         none_packed = line(z, 0, 0)
         own_key = array_at(net, 0, UINT64)
-        units = Units(1, False, z, z, line(z, 0, 0), none_packed, none_packed, own_key, fault)  # z replaces a in memory
+        disturbance = Disturbance(0, 0)
+        units = Units(1, False, z, z, line(z, 0, 0), none_packed, none_packed, own_key, disturbance, fault)  # z replaces a
         index, present = array_at(net, 0, UINT32), array_at(net, 0, BOOL)
         lists = Lists(index, index, 0, 0, 0, 0, 0, 0)  # absent weights are 0, and all edges are computed in tiles
         own = Net(nodes, edges, none, params, lists, Normalisation(at.normalise, 0, 0), present, panels, 0, 0)

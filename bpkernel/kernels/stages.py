@@ -174,7 +174,7 @@ def group_task(
             regularise_listed(net, step, group, strength, own_g)
         else:
             regularise(net, step, group, strength, own_g)
-        measure_group(net, group, own_g, work.norms, listed)
+        measure_group(net, step, group, own_g, work.norms, listed)
         return
     if kind == UPDATE and measured:
         scale_by(g.dtype.type(clipping(step, work.norms)), own_g)

@@ -17,8 +17,7 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.processor import ROWS, VECTOR, VECTORS, WIDTHS
 from bpkernel.functions import elementary, error_function, logarithm
 from bpkernel.functions.optimizers import OPTIMIZERS
-from bpkernel.kernels import dropout, normalisation, operands, sums
-from bpkernel.mlp import MLP
+from bpkernel.kernels import dropout, normalisation, sums
 
 DTYPES = ["float32", "float64"]
 
@@ -147,14 +146,14 @@ def test_the_loops_of_the_optimizers_are_vectorised(optimizer, dtype):
 
 @wide
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("function", [dropout.drop, dropout.add_noise], ids=["drop", "add_noise"])
+@pytest.mark.parametrize("function", [dropout._drop, dropout._add_noise], ids=["drop", "add_noise"])
 def test_the_hot_loops_of_dropout_and_noise_are_vectorised(function, dtype):
     """With 32-bit words: products of 64 bits, as of Numba's own integers, take three times as long, in half as many lanes."""
-    layout, integer, real = MLP((1, 1), dtype=dtype)._network.layout, numba.int64, numba.from_dtype(np.dtype(dtype))
-    units, node = numba.typeof(operands.units(layout, 1)), numba.typeof(layout.nodes).dtype
-    rows, z = views.vector(integer), views.matrix(real)
-    signature = (units, node, integer, rows, z) if function is dropout.drop else (units, numba.float64, rows, integer, z)
-    asm = assembly(function.py_func, signature)
+    integer, z = numba.int64, views.matrix(numba.from_dtype(np.dtype(dtype)))
+    rate_and_key, rows = (numba.float64, views.vector(numba.uint64)), views.vector(numba.int64)
+    asm = assembly(
+        function, (*rate_and_key, *((integer, rows, integer, z) if function is dropout._drop else (rows, integer, z)))
+    )
     assert packed_loops(asm, dtype) >= 1
     hashes = [line for loop in loops(asm) for line in loop if line.startswith("vpmul")]
     assert hashes

@@ -371,10 +371,10 @@ def test_clip_value_bounds_what_is_infinite_and_reports_nan(dtype):
 
 
 @kernel(entry=True)
-def run_measure(net, samples, group, g, norms):
+def run_measure(net, step, samples, group, g, norms):
     listed = in_lists(net, samples.sparse, group)
     size = few_weights.listed_in_group(net, group)[0].size if listed else g.size
-    kernels.measure_group(net, group, line(g, 0, size), norms, listed)
+    kernels.measure_group(net, step, group, line(g, 0, size), norms, listed)
     return size
 
 
@@ -438,9 +438,9 @@ def test_each_group_writes_the_norms_and_penalties_of_its_rows(kind, dtype, monk
             bias = layout.n_rows[edge] - len(mask)
             kept = np.concatenate([np.ones((bias, n_out), bool), mask])[group["first"] : group["last"] + 1]
             g, flat = g * kept, np.concatenate([g[kept], flat])[: flat.size]
-            assert run_measure(compiled, samples, group, flat, norms) == kept.sum()
+            assert run_measure(compiled, step, samples, group, flat, norms) == kept.sum()
         else:
-            assert run_measure(compiled, samples, group, flat, norms) == flat.size
+            assert run_measure(compiled, step, samples, group, flat, norms) == flat.size
         own = slice(start, start + n_rows)
         np.testing.assert_allclose(norms[own], (g.astype(float) ** 2).sum(1), rtol=scale)
         norms[own] = GUARD
