@@ -121,7 +121,8 @@ def test_a_correct_program_with_every_public_name_is_accepted(found):
     assert found[None] == ""
 
 
-def test_the_correct_program_runs():
+def test_the_correct_program_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(CORRECT, {})
 
 
