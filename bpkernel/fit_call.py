@@ -88,6 +88,9 @@ class Fit:
         return self._net._samples(*validation.held_back(validation_data), prefix="validation ")
 
     def _check_checkpoint(self, checkpoint: Any, every: Any, resume: Any) -> None:
+        if checkpoint is None and resume is None and type(every) is float and every == 1:  # of most calls
+            self._every, self._checkpoint, self._resume = 1.0, None, None
+            return
         for name, value in (("checkpoint", checkpoint), ("resume", resume)):
             if not (value is None or isinstance(value, (str, os.PathLike)) or (name == "resume" and isinstance(value, bool))):
                 raise TypeError(f"{name} must be the path of a file; got {value!r}")

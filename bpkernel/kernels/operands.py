@@ -13,7 +13,7 @@ from bpkernel.kernels.few_weights import PIECE, Lists, lists_of
 from bpkernel.kernels.layout import Layout
 from bpkernel.kernels.normalisation import Normalisation, normalisation_of
 from bpkernel.kernels.packing import WORTH_PACKING
-from bpkernel.kernels.regularisation import NOT_REGULARISED, Regularisation, Regularisers, regularisers_of
+from bpkernel.kernels.regularisation import NO_REGULARISERS, NOT_REGULARISED, Regularisation, Regularisers, regularisers_of
 from bpkernel.kernels.sparse import pointers_to_sparse
 from bpkernel.kernels.stages import MEASURE, NORMS, PASSES, PREPARE, RESCALE, SUM_OF_GRADIENTS, UPDATE
 from bpkernel.kernels.sums import compile_panels, no_panels
@@ -167,7 +167,7 @@ def no_step(layout: Layout) -> OptimizerStep:
     """No optimizer: the gradient is that of Σ_n s_n E^n, and the weights stay."""
     none = np.zeros(0)
     state = np.zeros((0, 0), layout.precision.master), np.zeros(1, np.int64)
-    own: tuple[Any, ...] = *NOT_REGULARISED, Regularisers()
+    own: tuple[Any, ...] = *NOT_REGULARISED, NO_REGULARISERS
     return OptimizerStep(0, 0, none, 0, *state, none, none, False, *own)
 
 

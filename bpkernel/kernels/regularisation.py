@@ -48,7 +48,8 @@ def regularisation(
 ) -> Regularisation:
     """The settings for a net, of numbers that have been checked; 0, or None, is none."""
     if max_norm is None and alpha == 0 and l1 == 0:  # of most calls of fit
-        return Regularisation(0.0, NOT_REGULARISED.penalties, clip_value, clip_norm)
+        clipped = clip_value > 0 or clip_norm > 0
+        return NOT_REGULARISED._replace(clip_value=clip_value, clip_norm=clip_norm) if clipped else NOT_REGULARISED
     targets, one_alpha = [target - 1 for _, target in layout.pairs], not isinstance(alpha, Sequence)
     n_layers = len(layout.sizes) - 1
     l2_of, l1_of = (list(value) if isinstance(value, Sequence) else [value] * n_layers for value in (alpha, l1))
@@ -133,6 +134,9 @@ def _rescale(w: Any, own: Any) -> None:
             w_i[j] *= own[j]
 
 
+NO_REGULARISERS = Regularisers()
+
+
 _call_penalise, _pointer_to_penalise = by_pointer(
     lambda p: types.none(types.intp, *[types.float64] * 3, vector(p.master), vector(p.master))
 )
@@ -145,6 +149,8 @@ _call_columns, _pointer_to_columns = by_pointer(lambda p: types.none(matrix(p.ma
 
 def regularisers_of(settings: Regularisation, precision: Precision) -> Regularisers:
     """The loops that some settings need, compiled."""
+    if settings is NOT_REGULARISED:
+        return NO_REGULARISERS
     penalised, limited = settings.alpha > 0, settings.max_norm.size > 0
     return Regularisers(
         _pointer_to_penalise(_penalise, precision) if penalised or settings.clip_value > 0 else 0,

@@ -5,13 +5,14 @@ import importlib.metadata
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numba
 
 from bpkernel.codegen import threading_layer
 from bpkernel.runtime.in_use import stack
 
+UNLIMITED = nullcontext()
 TBB_LIBRARIES = ("libtbb.so.12", "tbb12.dll", "libtbb.12.dylib")
 
 
@@ -104,15 +105,16 @@ def use_one_thread() -> None:
     numba.set_num_threads(1)
 
 
-@contextmanager
-def limited(n_jobs: int | None) -> Iterator[None]:
+def limited(n_jobs: int | None) -> AbstractContextManager[None]:
     """Kernels of this Python thread run on up to n_jobs threads meanwhile; -1 for all, -2 for all but one; None: no change.
 
     Raises ValueError for 0.
     """
-    if n_jobs is None:
-        yield
-        return
+    return UNLIMITED if n_jobs is None else _limited(n_jobs)
+
+
+@contextmanager
+def _limited(n_jobs: int) -> Iterator[None]:
     if n_jobs == 0:
         raise ValueError("n_jobs must be None, a number of threads, or negative, where -1 means all; got 0")
     before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS

@@ -39,6 +39,10 @@ class Estimator(HiddenLayers):
 
     _original: type[Any]
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """As scikit-learn finds out, but without a look at every attribute, which takes 5 µs of each prediction."""
+        return "coefs_" in self.__dict__
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         for name in ("_held", "_held_back"):  # compiled code, with the numbers that the lists hold too

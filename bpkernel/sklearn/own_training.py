@@ -29,8 +29,9 @@ ALL_SAMPLES = ("lbfgs", "lm")  # solvers without mini-batches
 
 def wanted(estimator: Any, *, incremental: bool) -> list[str]:
     """The settings of an estimator's training that scikit-learn does not have, in words; incremental: in `partial_fit`."""
-    found = [f"{name}={getattr(estimator, name)!r}" for name in TRAINING if differs(estimator, name)]
-    if estimator.solver != "lm" and np.any(estimator.layer_norm):
+    own = estimator.__dict__
+    found = [f"{name}={own[name]!r}" for name in TRAINING if name in own and differs(estimator, name)]
+    if estimator.layer_norm is not False and estimator.solver != "lm" and np.any(estimator.layer_norm):
         found.append(f"layer_norm={estimator.layer_norm!r}")
     if not isinstance(estimator.solver, str) or estimator.solver not in (*ALL_SAMPLES, "sgd", "adam"):
         found.append(f"solver={estimator.solver!r}")
@@ -38,9 +39,9 @@ def wanted(estimator: Any, *, incremental: bool) -> list[str]:
         found.append(f"learning_rate={estimator.learning_rate!r}")
     if isinstance(estimator.alpha, (list, tuple)):
         found.append(f"alpha={estimator.alpha!r}")
-    if estimator.__dict__.get("_held_back") is not None:
+    if own.get("_held_back") is not None:
         found.append("X_val")
-    if "_skl_callbacks" in estimator.__dict__ and estimator.solver not in ALL_SAMPLES:
+    if "_skl_callbacks" in own and estimator.solver not in ALL_SAMPLES:
         found.append("callbacks of scikit-learn")
     if incremental and estimator.early_stopping and estimator.solver not in ALL_SAMPLES:
         found.append("early_stopping in partial_fit")

@@ -80,13 +80,20 @@ REGRESSOR_CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def init_with_signature(original: type[Any], defaults: Mapping[str, Any]) -> Callable[..., None]:
-    """An `__init__` of scikit-learn's class with further keyword-only parameters of these defaults."""
+    """An `__init__` of scikit-learn's class with further keyword-only parameters of these defaults.
+
+    Defaults are attributes of the class, so that an estimator without these parameters has no more attributes than
+    scikit-learn's, which looks at all of them for each prediction.
+    """
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
         own = {name: named.pop(name, default) for name, default in defaults.items()}
         original.__init__(self, *args, **named)
         for name, value in own.items():
-            setattr(self, name, value)
+            if value is not defaults[name]:
+                setattr(self, name, value)
+            else:
+                self.__dict__.pop(name, None)
 
     signature = inspect.signature(original.__init__)
     own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
