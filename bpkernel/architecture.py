@@ -93,7 +93,7 @@ class Architecture:
     @property
     def normalised(self) -> tuple[int, ...]:
         """The layers whose sums are normalised."""
-        return tuple(layer for layer, own in enumerate(self.layer_norm, start=1) if own)
+        return numbers_of(self.layer_norm)
 
     @property
     def is_chain(self) -> bool:
@@ -235,6 +235,11 @@ def hidden_activations(value: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
             )
         return tuple(activation("activation", each, HIDDEN) for each in value)
     return (activation("activation", value, HIDDEN),) * n_hidden
+
+
+def numbers_of(layer_norm: Sequence[bool]) -> tuple[int, ...]:
+    """The numbers of the layers that are normalised; layer_norm: of the hidden layers."""
+    return tuple(layer for layer, own in enumerate(layer_norm, start=1) if own)
 
 
 def normalised_layers(value: Any, sizes: tuple[int, ...]) -> tuple[bool, ...]:

@@ -62,9 +62,6 @@ class Checkpoint(Callback):
         self._note(run)
         self._saved_at = 0.0
 
-    def load_state(self, state: dict[str, Any], run: Run) -> None:
-        raise NotImplementedError  # it is not among the callbacks that checkpoints hold
-
     def go_on(self, run: Run, resumed: Resumed) -> None:
         """Go on as the checkpoint of the run that is resumed did."""
         self._first_step = resumed.first_step

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bpkernel.functions.optimizer import Optimizer
-from bpkernel.functions.settings import between
+from bpkernel.functions.settings import between, not_negative, positive
 from bpkernel.runtime.silence import no_warnings
 
 
@@ -98,11 +98,11 @@ class LevenbergMarquardt(FullBatch):
     min_gradient: float = 1e-7
 
     def _check(self) -> None:
-        between("damping", self.damping, 0, math.inf, "greater than 0")
+        positive("damping", self.damping)
         between("increase", self.increase, 1, math.inf, "greater than 1")
         between("decrease", self.decrease, 0, 1, "between 0 and 1")
-        between("max_damping", self.max_damping, 0, math.inf, "greater than 0")
-        between("min_gradient", self.min_gradient, 0, math.inf, "of at least 0", with_low=True)
+        positive("max_damping", self.max_damping)
+        not_negative("min_gradient", self.min_gradient)
 
     def step(self, objective: Any) -> str | None:
         """Make one step; returns None, "gradient" or "damping" (see `History.stop_reason`)."""
@@ -179,7 +179,7 @@ class LBFGS(FullBatch):
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
                 raise TypeError(f"{name} must be an integer of at least 1; got {value!r}")
             between(name, int(value), 1, math.inf, "of at least 1", with_low=True)
-        between("min_gradient", self.min_gradient, 0, math.inf, "of at least 0", with_low=True)
+        not_negative("min_gradient", self.min_gradient)
 
     def step(self, objective: Any) -> str | None:
         """Make one step; returns None, "gradient" or "line search" (see `History.stop_reason`)."""

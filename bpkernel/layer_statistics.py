@@ -55,7 +55,7 @@ class LayerStatistics:
         squares = {layer: float((r.db[layer - 1].astype(float) ** 2).sum()) for layer in layers}
         for (_, target), dw in zip(self._net.connections, r.dw, strict=True):
             squares[target] += float((dw.astype(float) ** 2).sum())
-        normalised = [layer for layer, own in enumerate(self._net.layer_norm, start=1) if own]
+        normalised = self._net._made_of.normalised
         for layer, own in zip(2 * normalised, (*r.dgains, *r.dshifts), strict=True):
             squares[layer] += float((own.astype(float) ** 2).sum())
         self.z.append(np.array([np.sqrt((r.z[layer].astype(float) ** 2).mean()) for layer in layers]))

@@ -24,6 +24,13 @@ def classes_of(loss: Any, numbers: np.ndarray) -> np.ndarray:
     return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
+def values_of(loss: Any, numbers: np.ndarray) -> np.ndarray:
+    """What metrics see of targets or outputs (n_samples, n_targets): class indices, or numbers, (n_samples,) of one target."""
+    if is_classification(loss):
+        return classes_of(loss, numbers)
+    return numbers[:, 0] if numbers.shape[1] == 1 else numbers
+
+
 def named(metrics: Any) -> dict[str, Callable[..., float]]:
     """The metrics of `fit` by their names: scikit-learn's scorers, and functions of true and predicted values.
 
@@ -73,8 +80,7 @@ class Metrics:
         prefix: str,
     ):
         self._predict, self._loss, self._functions, self._X, self._prefix = predict, loss, functions, X, prefix
-        one = T[:, 0] if T.shape[1] == 1 else T
-        self._truth = classes_of(loss, T) if is_classification(loss) else one
+        self._truth = values_of(loss, T)
 
     def __call__(self, history: History) -> None:
         """Add the values to the history."""
@@ -83,8 +89,7 @@ class Metrics:
             if hasattr(function, "_score_func"):
                 value = function(scored(self._loss, y), self._X, self._truth)
             else:
-                one = y[:, 0] if y.shape[1] == 1 else y
-                value = function(self._truth, classes_of(self._loss, y) if is_classification(self._loss) else one)
+                value = function(self._truth, values_of(self._loss, y))
             history.metrics.setdefault(self._prefix + name, []).append(float(value))
 
 
@@ -96,14 +101,14 @@ def scored(loss: Any, y: np.ndarray) -> Any:
         is_fitted_ = True
 
         def predict(self, X: Any) -> np.ndarray:
-            return y[:, 0] if y.shape[1] == 1 else y
+            return values_of(loss, y)
 
     class Classifier(base.ClassifierMixin, base.BaseEstimator):  # type: ignore[name-defined]
         is_fitted_ = True
         classes_ = np.arange(max(2, y.shape[1]))
 
         def predict(self, X: Any) -> np.ndarray:
-            return classes_of(loss, y)
+            return values_of(loss, y)
 
         def predict_proba(self, X: Any) -> np.ndarray:
             if loss.targets == "sign":

@@ -1,6 +1,5 @@
 """Second derivatives of a net and error bars, as its users see them."""
 
-import math
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from bpkernel.differentiable import Differentiable
 from bpkernel.differentiator import BlockStructure, mirror
 from bpkernel.extras import need
 from bpkernel.functions.custom import Activation, need_curvature
-from bpkernel.functions.settings import between
+from bpkernel.functions.settings import positive
 from bpkernel.kernels import operands
 from bpkernel.kernels.tangents import GAUSS_NEWTON, HESSIAN
 from bpkernel.laplace import LaplacePosterior, gauss_newton_blocks, hessian_blocks
@@ -181,7 +180,7 @@ class SecondOrder(Differentiable):
             raise ValueError(f"noise_precision is for squared_error; the loss {self.loss_name!r} has no noise to set it of")
         for name, value in (("prior_precision", prior_precision), ("noise_precision", noise_precision)):
             if value is not None:
-                between(name, value, 0, math.inf, "greater than 0")
+                positive(name, value)
         network, samples = self._network.in_float64(), operands.in_float64(full)
         if curvature == "hessian":
             blocks = hessian_blocks(network, samples, structure)

@@ -13,7 +13,7 @@ from bpkernel.full_batch import FULL_BATCH
 from bpkernel.functions import settings
 from bpkernel.functions.losses import TARGETS
 from bpkernel.functions.optimizers import BY_NAME, OPTIMIZERS
-from bpkernel.functions.settings import INTEGERS, NUMBERS, between
+from bpkernel.functions.settings import INTEGERS, NUMBERS
 
 KINDS = frozenset((*OPTIMIZERS, *FULL_BATCH))
 EITHER = (np.dtype(np.float32), np.dtype(np.float64))  # dtypes of inputs that kernels read
@@ -99,7 +99,7 @@ def several(value: Any) -> bool:
 
 def positive(name: str, value: Any) -> float:
     """A number greater than 0."""
-    between(name, value, 0, math.inf, "greater than 0")
+    settings.positive(name, value)
     return float(value)
 
 
@@ -117,7 +117,7 @@ def rates_of_dropout(name: str, value: Any, n_layers: int) -> tuple[float, ...]:
     if several(value) and len(value) != n_layers:
         raise ValueError(f"{name} must be a number, or one for each of the {n_layers} hidden layers; got {len(value)} numbers")
     for each in given:
-        between(name, each, 0, 1, "from 0 up to but not including 1", with_low=True)
+        settings.below_1(name, each)
     return tuple(map(float, given if several(value) else [value] * n_layers))
 
 

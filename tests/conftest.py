@@ -6,8 +6,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numba
 import pytest
 import threadpoolctl
+
+from bpkernel.kernels import partition
 
 
 def _run_python(
@@ -28,6 +31,22 @@ def _run_python(
 def run_python():
     """A function that runs a program in a new Python process, see `_run_python`."""
     return _run_python
+
+
+@pytest.fixture
+def on_one_and_two_threads(monkeypatch):
+    """A function that returns what another one, of n_threads, returns on one thread and on two, where any work is worth two."""
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("needs two threads")
+    monkeypatch.setattr(partition, "WORTH_A_THREAD", 1)
+    before = numba.get_num_threads()
+
+    def on(n_threads, function):
+        numba.set_num_threads(n_threads)
+        return function(n_threads)
+
+    yield lambda function: [on(n_threads, function) for n_threads in (1, 2)]
+    numba.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from bpkernel.codegen.jit import kernel
 from bpkernel.codegen.views import row_of
 from bpkernel.functions import learning_rates
 from bpkernel.functions.learning_rates import Rate
-from bpkernel.functions.optimizer import Optimizer, check_weight_decay
-from bpkernel.functions.settings import between
+from bpkernel.functions.optimizer import Optimizer
+from bpkernel.functions.settings import below_1, not_negative, positive
 
 
 @kernel
@@ -24,9 +24,9 @@ def power(beta: float, t: int) -> float:
 def check_moments(rate: Any, beta_1: Any, beta_2: Any, epsilon: Any) -> None:
     """Check the settings that Adam, AdamW and NAdam have in common."""
     learning_rates.check(rate)
-    between("beta_1", beta_1, 0, 1, "from 0 up to but not including 1", with_low=True)
-    between("beta_2", beta_2, 0, 1, "from 0 up to but not including 1", with_low=True)
-    between("epsilon", epsilon, 0, math.inf, "greater than 0")
+    below_1("beta_1", beta_1)
+    below_1("beta_2", beta_2)
+    positive("epsilon", epsilon)
 
 
 @dataclass
@@ -132,7 +132,7 @@ class AdamW(Optimizer):
 
     def _check(self) -> None:
         check_moments(self.learning_rate, self.beta_1, self.beta_2, self.epsilon)
-        check_weight_decay(self.weight_decay)
+        not_negative("weight_decay", self.weight_decay)
 
     @staticmethod
     def factors(h: Any, t: int, kept: Any, c: Any) -> None:
@@ -202,8 +202,8 @@ class NAdam(Optimizer):
 
     def _check(self) -> None:
         check_moments(self.learning_rate, self.beta_1, self.beta_2, self.epsilon)
-        between("momentum_decay", self.momentum_decay, 0, math.inf, "of at least 0", with_low=True)
-        check_weight_decay(self.weight_decay)
+        not_negative("momentum_decay", self.momentum_decay)
+        not_negative("weight_decay", self.weight_decay)
 
     @staticmethod
     def factors(h: Any, t: int, kept: Any, c: Any) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from bpkernel.codegen.views import row_of
 from bpkernel.functions import learning_rates
 from bpkernel.functions.learning_rates import Rate
-from bpkernel.functions.optimizer import Optimizer, check_weight_decay
-from bpkernel.functions.settings import between, flag
+from bpkernel.functions.optimizer import Optimizer
+from bpkernel.functions.settings import below_1, flag, not_negative, positive
 
 
 @dataclass
@@ -56,11 +56,11 @@ class RMSprop(Optimizer):
 
     def _check(self) -> None:
         learning_rates.check(self.learning_rate)
-        between("rho", self.rho, 0, 1, "from 0 up to but not including 1", with_low=True)
-        between("epsilon", self.epsilon, 0, math.inf, "greater than 0")
-        between("momentum", self.momentum, 0, 1, "from 0 up to but not including 1", with_low=True)
+        below_1("rho", self.rho)
+        positive("epsilon", self.epsilon)
+        below_1("momentum", self.momentum)
         flag("centered", self.centered)
-        check_weight_decay(self.weight_decay)
+        not_negative("weight_decay", self.weight_decay)
 
     @staticmethod
     def factors(h: Any, t: int, kept: Any, c: Any) -> None:
@@ -138,10 +138,10 @@ class Adagrad(Optimizer):
 
     def _check(self) -> None:
         learning_rates.check(self.learning_rate)
-        between("rate_decay", self.rate_decay, 0, math.inf, "of at least 0", with_low=True)
-        between("initial", self.initial, 0, math.inf, "of at least 0", with_low=True)
-        between("epsilon", self.epsilon, 0, math.inf, "greater than 0")
-        check_weight_decay(self.weight_decay)
+        not_negative("rate_decay", self.rate_decay)
+        not_negative("initial", self.initial)
+        positive("epsilon", self.epsilon)
+        not_negative("weight_decay", self.weight_decay)
 
     @staticmethod
     def factors(h: Any, t: int, kept: Any, c: Any) -> None:

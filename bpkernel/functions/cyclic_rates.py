@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from bpkernel.functions.learning_rates import Schedule
-from bpkernel.functions.settings import between, flag, whole
+from bpkernel.functions.settings import between, flag, not_negative, whole
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Cosine(Schedule):
         if self.n_steps is not None:
             whole("n_steps", self.n_steps, self.n_warmup + 1)
         self._check_lowest(self.lowest)
-        between("start", self.start, 0, math.inf, "of at least 0", with_low=True)
+        not_negative("start", self.start)
         between("growth", self.growth, 1, math.inf, "of at least 1", with_low=True)
         if flag("restarts", self.restarts) and self.n_steps is None:
             raise ValueError("restarts=True needs n_steps, the length of the first cycle")

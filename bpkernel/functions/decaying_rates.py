@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bpkernel.functions.learning_rates import Schedule
-from bpkernel.functions.settings import between, whole
+from bpkernel.functions.settings import between, not_negative, whole
 
 
 @dataclass
@@ -130,7 +130,7 @@ class InverseScaling(Schedule):
 
     def _check(self) -> None:
         super()._check()
-        between("power", self.power, 0, math.inf, "of at least 0", with_low=True)
+        not_negative("power", self.power)
 
     def _rates(self, steps: np.ndarray) -> np.ndarray:
         return self.learning_rate / (steps + 1) ** self.power
@@ -188,7 +188,7 @@ class ReduceOnPlateau(Schedule):
         super()._check()
         between("factor", self.factor, 0, 1, "between 0 and 1")
         whole("patience", self.patience, 0)
-        between("threshold", self.threshold, 0, math.inf, "of at least 0", with_low=True)
+        not_negative("threshold", self.threshold)
         whole("cooldown", self.cooldown, 0)
         self._check_lowest(self.lowest)
 

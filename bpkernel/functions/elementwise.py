@@ -17,7 +17,7 @@ from bpkernel.functions.elementary import exp, expm1, logistic
 from bpkernel.functions.error_function import normal_cdf
 from bpkernel.functions.logarithm import softplus as log_1_plus_exp
 from bpkernel.functions.loops import Scalar, forward_of, second_of, vjp_of
-from bpkernel.functions.settings import WithSettings, between
+from bpkernel.functions.settings import WithSettings, not_negative, positive
 
 
 class Elementwise(WithSettings):
@@ -78,7 +78,7 @@ class LeakyReLU(Elementwise):
     name = "leaky_relu"
 
     def __post_init__(self) -> None:
-        between("slope", self.slope, 0, math.inf, "of at least 0", with_low=True)
+        not_negative("slope", self.slope)
 
     @cached_property
     def g(self) -> Scalar:
@@ -105,7 +105,7 @@ class ELU(Elementwise):
     name = "elu"
 
     def __post_init__(self) -> None:
-        between("alpha", self.alpha, 0, math.inf, "greater than 0")
+        positive("alpha", self.alpha)
 
     @cached_property
     def g(self) -> Scalar:

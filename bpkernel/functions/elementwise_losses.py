@@ -19,7 +19,7 @@ from bpkernel.codegen.scalars import by_dtype, exact
 from bpkernel.functions.elementary import exp, expm1, tanh
 from bpkernel.functions.logarithm import log, log1p
 from bpkernel.functions.loops import Scalar, sample_curvature_of, sample_error_of, sample_slope_of
-from bpkernel.functions.settings import WithSettings, between
+from bpkernel.functions.settings import WithSettings, between, positive
 
 ANY = ("real", "positive", "probability")  # values of the outputs
 
@@ -109,7 +109,7 @@ class Huber(ElementwiseLoss):
     name = "huber"
 
     def __post_init__(self) -> None:
-        between("delta", self.delta, 0, math.inf, "greater than 0")
+        positive("delta", self.delta)
 
     @cached_property
     def error(self) -> Scalar:

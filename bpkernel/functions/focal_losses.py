@@ -1,6 +1,5 @@
 """Cross-entropies that count samples already well classified less."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from bpkernel.functions.elementwise_losses import ElementwiseLoss, above_0
 from bpkernel.functions.logarithm import log
 from bpkernel.functions.loops import Scalar
-from bpkernel.functions.settings import between
+from bpkernel.functions.settings import not_negative
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Focal(ElementwiseLoss):
     class_indices = True
 
     def __post_init__(self) -> None:
-        between("gamma", self.gamma, 0, math.inf, "of at least 0", with_low=True)
+        not_negative("gamma", self.gamma)
 
     @cached_property
     def error(self) -> Scalar:

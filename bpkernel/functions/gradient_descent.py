@@ -6,8 +6,8 @@ from typing import Any
 from bpkernel.codegen.views import row_of
 from bpkernel.functions import learning_rates
 from bpkernel.functions.learning_rates import Rate
-from bpkernel.functions.optimizer import Optimizer, check_weight_decay
-from bpkernel.functions.settings import between, flag
+from bpkernel.functions.optimizer import Optimizer
+from bpkernel.functions.settings import below_1, flag, not_negative
 
 
 @dataclass
@@ -54,12 +54,12 @@ class SGD(Optimizer):
 
     def _check(self) -> None:
         learning_rates.check(self.learning_rate)
-        between("momentum", self.momentum, 0, 1, "from 0 up to but not including 1", with_low=True)
+        below_1("momentum", self.momentum)
         flag("nesterov", self.nesterov)
-        between("dampening", self.dampening, 0, 1, "from 0 up to but not including 1", with_low=True)
+        below_1("dampening", self.dampening)
         if self.nesterov and self.dampening:
             raise ValueError("nesterov=True goes with dampening=0 only")
-        check_weight_decay(self.weight_decay)
+        not_negative("weight_decay", self.weight_decay)
 
     @staticmethod
     def factors(h: Any, t: int, kept: Any, c: Any) -> None:
@@ -118,9 +118,9 @@ class Lion(Optimizer):
 
     def _check(self) -> None:
         learning_rates.check(self.learning_rate)
-        between("beta_1", self.beta_1, 0, 1, "from 0 up to but not including 1", with_low=True)
-        between("beta_2", self.beta_2, 0, 1, "from 0 up to but not including 1", with_low=True)
-        check_weight_decay(self.weight_decay)
+        below_1("beta_1", self.beta_1)
+        below_1("beta_2", self.beta_2)
+        not_negative("weight_decay", self.weight_decay)
 
     @staticmethod
     def factors(h: Any, t: int, kept: Any, c: Any) -> None:

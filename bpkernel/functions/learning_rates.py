@@ -1,13 +1,12 @@
 """Learning rates that change while training goes on: what optimizers ask of a schedule, or of any function of the step."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from bpkernel.functions.settings import NUMBERS, between
+from bpkernel.functions.settings import NUMBERS, not_negative, positive
 
 Rate: TypeAlias = "float | Callable[[int], float]"
 
@@ -41,11 +40,11 @@ class Schedule:
 
     def _check(self) -> None:
         """Raise ValueError or TypeError unless every setting is in its range."""
-        between("learning_rate", self.learning_rate, 0, math.inf, "greater than 0")
+        positive("learning_rate", self.learning_rate)
 
     def _check_lowest(self, lowest: Any) -> None:
         """Raise ValueError or TypeError unless this can be the lowest rate."""
-        between("lowest", lowest, 0, math.inf, "of at least 0", with_low=True)
+        not_negative("lowest", lowest)
         if lowest > self.learning_rate:
             raise ValueError(f"lowest must be no more than learning_rate, which is {self.learning_rate!r}; got {lowest!r}")
 
@@ -85,7 +84,7 @@ def check(rate: Any) -> None:
             raise TypeError(
                 f"learning_rate must be a number, a schedule of bp.schedules or a function of the step; got {rate!r}"
             )
-        between("learning_rate", rate, 0, math.inf, "greater than 0")
+        positive("learning_rate", rate)
 
 
 def rates(rate: Any, first: int, n: int, dtype: np.dtype) -> np.ndarray:

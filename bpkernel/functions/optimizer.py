@@ -20,7 +20,6 @@ from numba import types
 from bpkernel.codegen.pointers import by_pointer
 from bpkernel.codegen.views import matrix, vector
 from bpkernel.functions import learning_rates
-from bpkernel.functions.settings import between
 from bpkernel.runtime.memory import aligned_zeros
 
 
@@ -147,11 +146,6 @@ class Optimizer:
                 schedule.restore(remembered)
             else:
                 schedule.reset()
-
-
-def check_weight_decay(value: Any) -> None:
-    """Raise ValueError or TypeError unless this is a weight decay, 0 ≤ λ."""
-    between("weight_decay", value, 0, np.inf, "of at least 0", with_low=True)
 
 
 factors, pointer_to_factors = by_pointer(

@@ -23,6 +23,21 @@ def between(name: str, value: Any, low: float, high: float, allowed: str, *, wit
     raise (ValueError if number_given else TypeError)(f"{name} must be a number {allowed}; got {value!r}")
 
 
+def positive(name: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless a setting is a number greater than 0."""
+    between(name, value, 0, math.inf, "greater than 0")
+
+
+def not_negative(name: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless a setting is a number of at least 0."""
+    between(name, value, 0, math.inf, "of at least 0", with_low=True)
+
+
+def below_1(name: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless a setting is a number from 0 up to but not including 1."""
+    between(name, value, 0, 1, "from 0 up to but not including 1", with_low=True)
+
+
 def whole(name: str, value: Any, low: int) -> None:
     """Raise TypeError or ValueError unless a setting is an integer of at least `low`."""
     message = f"{name} must be an integer of at least {low}; got {value!r}"

@@ -78,7 +78,7 @@ class Coefficients:
 
     def load(self, coefs: Any, vectors: Any) -> None:
         """Copy their values; absent weights stay 0."""
-        _load(self.network, coefs, vectors)
+        load_arrays(self.network, coefs, vectors)
         self.network.clear_absent()
 
     def network_of(self, coefs: Any, vectors: Any, activations: tuple[Any, ...], dtype: np.dtype) -> Network | None:
@@ -95,7 +95,7 @@ class Coefficients:
         key, other = (sizes, activations, dtype), self._other
         if other is None or other[0] != key:
             self._other = other = key, self._make(*key)
-        _load(other[1], coefs, vectors)
+        load_arrays(other[1], coefs, vectors)
         return other[1]
 
     def batches(self, optimizer: type[Any], settings: np.ndarray, batch_size: int, alpha: float) -> MiniBatches:
@@ -222,7 +222,8 @@ def _same(arrays: Any, views: tuple[np.ndarray, ...]) -> bool:
     )
 
 
-def _load(network: Network, coefs: Any, vectors: Any) -> None:
+def load_arrays(network: Any, coefs: Any, vectors: Any) -> None:
+    """Copy arrays to a net, a Network or an MLP; vectors: its biases, then gains, then shifts."""
     views = *network.weights, *network.biases, *network.gains, *network.shifts
     for view, array in zip(views, (*coefs, *vectors), strict=True):
         view[...] = array

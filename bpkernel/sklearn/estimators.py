@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from bpkernel.mlp import MLP
+from bpkernel.sklearn.coefficients import load_arrays
 from bpkernel.sklearn.documentation import documentation
 from bpkernel.sklearn.hidden_layers import HiddenLayers
 from bpkernel.sklearn.losses import n_outputs_of_a_target
@@ -111,10 +112,7 @@ class Estimator(HiddenLayers):
         normalised = () if self._topology is None else self._topology.normalised
         layer_norm = [layer in normalised for layer in range(1, len(sizes) - 1)]
         net = MLP(*made_of, connections=pairs, masks=masks, layer_norm=layer_norm, **noise)
-        coefs, vectors = self._arrays()
-        views = *net.weights, *net.biases, *net.gains, *net.shifts
-        for mine, other in zip(views, (*coefs, *vectors), strict=True):
-            mine[...] = other
+        load_arrays(net, *self._arrays())
         return net
 
 

@@ -10,7 +10,7 @@ from bpkernel import derivatives
 from bpkernel.network import Network
 from bpkernel.runtime.threads import limited
 from bpkernel.sklearn.base import OnKernels
-from bpkernel.sklearn.coefficients import outputs, samples
+from bpkernel.sklearn.coefficients import load_arrays, outputs, samples
 
 ROWS = 4096  # of X at once through a net that is no chain
 
@@ -64,16 +64,12 @@ class HiddenLayers(TransformerMixin, OnKernels):
     def _outputs_of(self, place: int, X: Any) -> np.ndarray:
         """The outputs of the layer of this number."""
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=[np.float64, np.float32], reset=False)
-        network = self._taken().network_of(*self._arrays(), self._activations(), X.dtype)
-        if network is None or network.layout.sizes[0] != X.shape[1]:
-            raise ValueError(f"X has {X.shape[1]} columns of {X.dtype}, and the net has {len(self.coefs_[0])} inputs")
+        network = self._network_for(X)
         layout = network.layout
         if self._topology is None:
             sizes, activations = layout.sizes[: place + 1], layout.activations[:place]
             part = Network(sizes, activations, network.loss, layout.dtype)
-            own = *self.coefs_[:place], *self.intercepts_[:place]
-            for mine, other in zip((*part.weights, *part.biases), own, strict=True):
-                mine[...] = other
+            load_arrays(part, self.coefs_[:place], self.intercepts_[:place])
             return outputs(part, X)
         found = []
         for start in range(0, X.shape[0], ROWS):

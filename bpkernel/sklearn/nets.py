@@ -15,6 +15,7 @@ from bpkernel import architecture, derivatives, initializers
 from bpkernel.functions.activations import BY_NAME as ACTIVATIONS
 from bpkernel.functions.activations import HIDDEN
 from bpkernel.kernels.layout import chain
+from bpkernel.network import Network
 from bpkernel.sklearn.coefficients import Coefficients, outputs, samples
 from bpkernel.sklearn.losses import LossOfEstimator, loss_of, output_for, output_of, own_loss
 from bpkernel.sklearn.parameters import FITTED, OF_CLASSIFIER, OF_REGRESSOR, OWN, TRAINING
@@ -160,6 +161,13 @@ class Nets(BaseMultilayerPerceptron):
             )
         return held
 
+    def _network_for(self, X: Any) -> Network:
+        """The net for inputs X, which have been checked; raises ValueError if it does not fit them."""
+        network = self._taken().network_of(*self._arrays(), self._activations(), X.dtype)
+        if network is None or network.layout.sizes[0] != X.shape[1]:
+            raise ValueError(f"X has {X.shape[1]} columns of {X.dtype}, and the net has {len(self.coefs_[0])} inputs")
+        return network
+
     def _taken_for(self, X: Any, y: np.ndarray) -> Coefficients:
         """As `_taken`, but raises ValueError if the net is not for so many features and targets, which are checked."""
         held = self._taken()
@@ -249,10 +257,7 @@ class Nets(BaseMultilayerPerceptron):
             return super()._forward_pass_fast(X, check_input=check_input)
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        network = self._taken().network_of(*self._arrays(), self._activations(), X.dtype)
-        if network is None or network.layout.sizes[0] != X.shape[1]:
-            raise ValueError(f"X has {X.shape[1]} columns of {X.dtype}, and the net has {len(self.coefs_[0])} inputs")
-        return outputs(network, X)
+        return outputs(self._network_for(X), X)
 
     def _forward_pass(self, activations: list[Any]) -> list[Any]:
         if not self._is_own():

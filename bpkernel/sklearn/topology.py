@@ -26,8 +26,7 @@ class Topology(NamedTuple):
         pairs = architecture.connections(connections, sizes)
         given = architecture.masks_of(masks, pairs, sizes)
         kept = tuple(given[pair].copy() if pair in given and not given[pair].all() else None for pair in pairs)
-        own = architecture.normalised_layers(layer_norm, sizes)
-        normalised = tuple(layer for layer, is_normalised in enumerate(own, start=1) if is_normalised)
+        normalised = architecture.numbers_of(architecture.normalised_layers(layer_norm, sizes))
         usual = pairs == chain(len(sizes)) and all(mask is None for mask in kept) and not normalised
         return None if usual else cls(pairs, kept, normalised)
 

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import pickle
 
-import numba
 import numpy as np
 import pytest
 
@@ -328,21 +327,15 @@ def test_a_name_is_an_optimizer_of_the_default_settings(name, data):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
-def test_one_and_two_threads_give_the_same_bits(kind, dtype, data, monkeypatch):
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("needs two threads")
-    monkeypatch.setattr(partition, "WORTH_A_THREAD", 1)
-    results, before = [], numba.get_num_threads()
-    try:
-        for n_threads in (1, 2):
-            numba.set_num_threads(n_threads)
-            net = bp.MLP((3, 40, 33, 1), dtype=dtype, random_state=0)
-            assert partition.threads_for(net._network.layout, 50) == n_threads
-            optimizer = kind(bp.schedules.Cosine(0.01, n_warmup=5))
-            history = net.fit(*data, 4, 50, optimizer, alpha=0.1, l1=0.01, clip_norm=0.3)
-            results.append([np.array(history.loss), optimizer.snapshot()[1], *net.weights, *net.biases])
-    finally:
-        numba.set_num_threads(before)
+def test_one_and_two_threads_give_the_same_bits(kind, dtype, data, on_one_and_two_threads):
+    def results_of_training(n_threads):
+        net = bp.MLP((3, 40, 33, 1), dtype=dtype, random_state=0)
+        assert partition.threads_for(net._network.layout, 50) == n_threads
+        optimizer = kind(bp.schedules.Cosine(0.01, n_warmup=5))
+        history = net.fit(*data, 4, 50, optimizer, alpha=0.1, l1=0.01, clip_norm=0.3)
+        return [np.array(history.loss), optimizer.snapshot()[1], *net.weights, *net.biases]
+
+    results = on_one_and_two_threads(results_of_training)
     assert all(array.any() for array in results[0])
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)

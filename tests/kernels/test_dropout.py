@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 import pytest
 from kernels.test_sums import Guarded, view
@@ -493,22 +492,16 @@ def test_a_step_with_noise_is_that_of_numpy_with_the_same_noise(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["deep", "all", "few", "wide", "chunks", "chunks by parts"])
 @LAYER_NORM
-def test_one_and_two_threads_give_the_same_bits(layer_norm, kind, dtype, monkeypatch):
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("needs two threads")
-    monkeypatch.setattr(partition, "WORTH_A_THREAD", 1)
-    results, before = [], numba.get_num_threads()
-    try:
-        for n_threads in (1, 2):
-            numba.set_num_threads(n_threads)
-            net, batch_size = net_of(kind, dtype, monkeypatch, layer_norm)
-            net.input_noise = 0.1
-            first = net.parameters
-            error = trained(net, data_of(net, 3 * batch_size), range(3 * batch_size), batch_size, 0.1)
-            assert (net.parameters != first).mean() > (0.3 if kind == "few" else 0.9)
-            results.append([net.parameters, error])
-    finally:
-        numba.set_num_threads(before)
+def test_one_and_two_threads_give_the_same_bits(layer_norm, kind, dtype, monkeypatch, on_one_and_two_threads):
+    def results_of_training(n_threads):
+        net, batch_size = net_of(kind, dtype, monkeypatch, layer_norm)
+        net.input_noise = 0.1
+        first = net.parameters
+        error = trained(net, data_of(net, 3 * batch_size), range(3 * batch_size), batch_size, 0.1)
+        assert (net.parameters != first).mean() > (0.3 if kind == "few" else 0.9)
+        return [net.parameters, error]
+
+    results = on_one_and_two_threads(results_of_training)
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 

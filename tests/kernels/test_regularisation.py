@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 import pytest
 from kernels.test_sums import GUARD
@@ -213,22 +212,16 @@ def test_the_sums_of_an_epoch_hold_the_penalty(kind, name, dtype, monkeypatch):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["L1 and L2 per layer", "clip_norm", "max_norm per layer", "all"])
 @pytest.mark.parametrize("kind", NETS)
-def test_one_and_two_threads_give_the_same_bits(kind, name, dtype, monkeypatch):
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("needs two threads")
-    monkeypatch.setattr(partition, "WORTH_A_THREAD", 1)
-    results, before = [], numba.get_num_threads()
-    try:
-        for n_threads in (1, 2):
-            numba.set_num_threads(n_threads)
-            net, batch_size = net_of(kind, dtype, monkeypatch)
-            first = net.parameters
-            X, T, s = data_of(net, 3 * batch_size)
-            loss = net.fit(X, T, 3, batch_size, bp.Adam(0.01), sample_weight=s, **settings_for(net, name)).loss
-            assert (net.parameters != first).mean() > (0.3 if kind.startswith("few weights") else 0.9)
-            results.append([net.parameters, loss])
-    finally:
-        numba.set_num_threads(before)
+def test_one_and_two_threads_give_the_same_bits(kind, name, dtype, monkeypatch, on_one_and_two_threads):
+    def results_of_training(n_threads):
+        net, batch_size = net_of(kind, dtype, monkeypatch)
+        first = net.parameters
+        X, T, s = data_of(net, 3 * batch_size)
+        loss = net.fit(X, T, 3, batch_size, bp.Adam(0.01), sample_weight=s, **settings_for(net, name)).loss
+        assert (net.parameters != first).mean() > (0.3 if kind.startswith("few weights") else 0.9)
+        return [net.parameters, loss]
+
+    results = on_one_and_two_threads(results_of_training)
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 
