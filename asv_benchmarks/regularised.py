@@ -1,4 +1,4 @@
-"""Training with all that regularises: python -m asv_benchmarks.regularised [--rounds 20] [--plain].
+"""Training with all that regularises: python -m asv_benchmarks.regularised [--rounds 20] [--parts].
 
 Epochs of 64-100-10 (batches of 200) and of 784-512-512-10 (batches of 256), float32, two threads, one process: plain Adam, and
 AdamW with dropout 0.2 of the hidden layers, a cosine schedule and the gradient clipped by its norm; beside JAX's jitted scan of

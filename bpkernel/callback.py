@@ -119,6 +119,13 @@ class Callback:
         """Go on from a `state`, after `begin`."""
 
 
+def as_callback(given: Any, expected: str = "Callback objects") -> Callback:
+    """A callback, or a function of the run as one; raises TypeError, which says what was expected, for others."""
+    if not (isinstance(given, Callback) or callable(given)) or isinstance(given, type):
+        raise TypeError(f"callbacks must be {expected} or functions of the run; got {given!r}")
+    return given if isinstance(given, Callback) else Function(given)
+
+
 class Function(Callback):
     """A function as a callback: it is called with the run, or with its history, after each epoch, and returns true to stop."""
 

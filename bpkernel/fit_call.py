@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpkernel import checkpoints, fit_data, validation
-from bpkernel.callback import Callback, Function
+from bpkernel.callback import Callback, Function, as_callback
 from bpkernel.callbacks import EarlyStopping, ProgressBar
 from bpkernel.epochs import Shuffled
 from bpkernel.full_batch import FullBatch
@@ -143,10 +143,7 @@ class Fit:
         more = given.callbacks
         if isinstance(more, Callback) or not isinstance(more, (list, tuple, Iterable)):
             raise TypeError(f"callbacks must be a list of callbacks; got {more!r}")
-        for each in more:
-            if not (isinstance(each, Callback) or callable(each)) or isinstance(each, type):
-                raise TypeError(f"callbacks must be Callback objects or functions of the run; got {each!r}")
-            found.append(each if isinstance(each, Callback) else Function(each))
+        found += map(as_callback, more)
         if validation.flag("progress", given.progress):
             found.append(ProgressBar())
         if given.patience is not None:

@@ -13,9 +13,9 @@ from bpkernel.functions.losses import BY_NAME as LOSSES
 from bpkernel.functions.losses import pointer_to_curvature, pointer_to_error, pointer_to_slope
 from bpkernel.functions.optimizer import pointer_to_factors, pointer_to_update
 from bpkernel.functions.optimizers import OPTIMIZERS
-from bpkernel.kernels.dropout import disturbance_of
+from bpkernel.kernels.dropout import loops_of_dropout
 from bpkernel.kernels.normalisation import pointers_to_normalisation
-from bpkernel.kernels.regularisation import Regularisation, regularisers_of
+from bpkernel.kernels.regularisation import Regularisation, loops_of
 from bpkernel.kernels.sparse import pointers_to_sparse
 from bpkernel.kernels.sums import ALONE, compile_panels, compile_rows, no_panels
 from bpkernel.mlp import MLP
@@ -54,9 +54,9 @@ def warm_up(dtype: str) -> Iterator[str]:
     yield "sums of sparse inputs"
     pointers_to_normalisation(precision)
     yield "layer normalisation"
-    regularisers_of(Regularisation(1.0, clip_value=1.0, clip_norm=1.0, max_norm=np.ones(1)), precision)
+    loops_of(Regularisation(1.0, clip_value=1.0, clip_norm=1.0, max_norm=np.ones(1)), precision)
     yield "regularisation"
-    disturbance_of(precision)
+    loops_of_dropout(precision)
     yield "dropout"
     net, X, T = MLP((1, 1, 1), dtype=precision.master, random_state=0), np.ones((2, 1)), np.ones((2, 1))
     net.fit(X, T, epochs=1, batch_size=1)  # more than one mini-batch, so that the samples are shuffled

@@ -8,7 +8,7 @@ the loops by pointers, so that training without them does not wait for the compi
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -29,13 +29,8 @@ WEYL, FIRST, SECOND = np.uint32(0x9E3779B9), np.uint32(0x7FEB352D), np.uint32(0x
 S15, S16 = np.uint32(15), np.uint32(16)
 NOISE = 1 << 20  # stands for the number of a layer in the keys of the noise of the inputs
 RANGE = 4294967296.0  # of 32-bit numbers
-
-
-class Disturbance(NamedTuple):
-    """Pointers to the loops; 0 without dropout and noise."""
-
-    drop: int = 0
-    add_noise: int = 0
+DROP, ADD_NOISE = range(2)  # places of the pointers to the loops
+NO_DROPOUT = np.zeros(2, np.int64)
 
 
 @kernel
@@ -120,18 +115,18 @@ _call_add_noise, _pointer_to_add_noise = by_pointer(
 )
 
 
-def disturbance_of(precision: Precision) -> Disturbance:
-    """The loops, compiled."""
-    return Disturbance(_pointer_to_drop(_drop, precision), _pointer_to_add_noise(_add_noise, precision))
+def loops_of_dropout(precision: Precision) -> np.ndarray:
+    """Pointers to the loops, compiled, (2,) int64."""
+    return np.array([_pointer_to_drop(_drop, precision), _pointer_to_add_noise(_add_noise, precision)], np.int64)
 
 
 @kernel
 def drop(units: Any, node: Any, number: int, rows: Any, z: Any) -> None:
     """Dropout of the units of a node, for samples in the given rows; z (n, row): overwritten."""
-    _call_drop(units.disturbance.drop, (node.dropout, units.key, number, rows, node.n_units, z))
+    _call_drop(units.disturbance[DROP], (node.dropout, units.key, number, rows, node.n_units, z))
 
 
 @kernel
 def add_noise(units: Any, deviation: float, rows: Any, n_inputs: int, z: Any) -> None:
     """Noise of the inputs, for samples in the given rows; z (n, row): overwritten."""
-    _call_add_noise(units.disturbance.add_noise, (deviation, units.key, rows, n_inputs, z))
+    _call_add_noise(units.disturbance[ADD_NOISE], (deviation, units.key, rows, n_inputs, z))

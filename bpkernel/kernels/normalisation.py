@@ -12,8 +12,9 @@ compiler makes one version of each: a sum over the units of a row then has the s
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 from numba import types
 
 from bpkernel.codegen.jit import kernel
@@ -26,12 +27,8 @@ from bpkernel.kernels.layout import Layout, second_rows, unit_rows, weight_rows,
 EPSILON = 1e-5  # ε, as in PyTorch
 
 
-class Normalisation(NamedTuple):
-    """Pointers to the loops; 0 for a net without normalised nodes."""
-
-    forward: int
-    backward: int
-    gradient: int
+FORWARD, BACKWARD, GRADIENT = range(3)  # places of the pointers to the loops
+NOT_NORMALISED = np.zeros(3, np.int64)
 
 
 def _forward(gains: Any, n_units: int, z: Any, normal: Any) -> None:
@@ -107,18 +104,19 @@ _call_gradient, _pointer_to_gradient = by_pointer(
 )
 
 
-def pointers_to_normalisation(precision: Precision) -> Normalisation:
-    """Pointers to the compiled loops."""
-    return Normalisation(
+def pointers_to_normalisation(precision: Precision) -> np.ndarray:
+    """Pointers to the compiled loops, (3,) int64."""
+    pointers = (
         _pointer_to_forward(_forward, precision),
         _pointer_to_backward(_backward, precision),
         _pointer_to_gradient(_gradient, precision),
     )
+    return np.array(pointers, np.int64)
 
 
-def normalisation_of(layout: Layout) -> Normalisation:
-    """The loops of a net, compiled if it has normalised nodes."""
-    return pointers_to_normalisation(layout.precision) if layout.normalised else Normalisation(0, 0, 0)
+def normalisation_of(layout: Layout) -> np.ndarray:
+    """Pointers to the loops of a net, compiled if it has normalised nodes, otherwise 0."""
+    return pointers_to_normalisation(layout.precision) if layout.normalised else NOT_NORMALISED
 
 
 @kernel(view=True)
@@ -132,7 +130,7 @@ def normalise(net: Any, node: Any, units: Any, first: int, n: int) -> None:
     """u and n of a node from its a, for n samples from row `first` of the units on."""
     z = rows_from(unit_rows(node, units.z, units.n_samples), first, n, 0)
     gains = weight_rows(net.edges[node.own_edge], net.params)
-    _call_forward(net.normalisation.forward, (gains, node.n_units, z, normal_rows(node, units.z, units.n_samples, first, n)))
+    _call_forward(net.normalisation[FORWARD], (gains, node.n_units, z, normal_rows(node, units.z, units.n_samples, first, n)))
 
 
 @kernel(inline=False)
@@ -144,7 +142,7 @@ def deltas_of_sums(net: Any, node: Any, units: Any, first: int, deltas: Any, n_r
     delta = rows_from(unit_rows(node, deltas, n_rows), row, n, 0)
     normal, of_u = normal_rows(node, units.z, units.n_samples, first, n), normal_rows(node, deltas, n_rows, row, n)
     gains = weight_rows(net.edges[node.own_edge], net.params)
-    _call_backward(net.normalisation.backward, (gains, node.n_units, normal, delta, of_u))
+    _call_backward(net.normalisation[BACKWARD], (gains, node.n_units, normal, delta, of_u))
 
 
 @kernel(inline=False)
@@ -153,4 +151,4 @@ def gradient_of_gains(net: Any, units: Any, edge: Any, first: int, n: int, add: 
     per, node = per_line(units.z), net.nodes[edge.target]
     normal = rows_from(second_rows(node, units.z, units.n_samples), first, n, per)
     of_u = rows_from(second_rows(node, units.delta, units.n_samples), first, n, per)
-    _call_gradient(net.normalisation.gradient, (normal, of_u, whole_lines(edge.n_out, per), add, g))
+    _call_gradient(net.normalisation[GRADIENT], (normal, of_u, whole_lines(edge.n_out, per), add, g))

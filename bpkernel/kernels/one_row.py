@@ -12,10 +12,8 @@ from bpkernel.codegen.pointers import by_pointer, raise_noted
 from bpkernel.codegen.precision import PRECISIONS
 from bpkernel.codegen.tiles import per_line
 from bpkernel.codegen.views import array_at, block, line, strided_at
-from bpkernel.kernels.dropout import Disturbance
 from bpkernel.kernels.few_weights import Lists
 from bpkernel.kernels.layout import Layout, whole_lines
-from bpkernel.kernels.normalisation import Normalisation
 from bpkernel.kernels.operands import Net, Sparse, Units
 from bpkernel.kernels.passes import forward_pass
 from bpkernel.kernels.records import EDGE, NODE
@@ -36,7 +34,7 @@ NET = np.dtype(  # addresses and sizes of a net's operands
         ("n_kinds", np.int64),  # rows of the table of panels
         ("n_widths", np.int64),  # its columns
         ("n_units", np.int64),
-        ("normalise", np.int64),  # pointer, 0 if no node is normalised
+        ("normalisation", np.int64),
     ],
     align=True,
 )
@@ -119,11 +117,10 @@ def _outputs_of_row(dtype: np.dtype) -> Callable[..., int]:
         X, sparse = block(z, 0, 0, 0), Sparse(none, array_at(net, 0, INT32), line(z, 0, 0), 0, 0)  # the inputs are loaded
         none_packed = line(z, 0, 0)
         own_key = array_at(net, 0, UINT64)
-        disturbance = Disturbance(0, 0)
-        units = Units(1, False, z, z, line(z, 0, 0), none_packed, none_packed, own_key, disturbance, fault)  # z replaces a
+        units = Units(1, False, z, z, line(z, 0, 0), none_packed, none_packed, own_key, none, fault)  # z replaces a
         index, present = array_at(net, 0, UINT32), array_at(net, 0, BOOL)
         lists = Lists(index, index, 0, 0, 0, 0, 0, 0)  # absent weights are 0, and all edges are computed in tiles
-        own = Net(nodes, edges, none, params, lists, Normalisation(at.normalise, 0, 0), present, panels, 0, 0)
+        own = Net(nodes, edges, none, params, lists, array_at(at.normalisation, 3, INT64), present, panels, 0, 0)
         forward_pass(own, X, X, sparse, rows, units, none_packed, 0)
         if fault[0] == 0:
             store_row((y, y_stride, y_double), line(z, last.offset + per, last.offset + per + last.n_units))
@@ -155,11 +152,10 @@ def predict_function(net: Net, layout: Layout) -> Any:
     panels = net.panels.copy()
     compile_rows(panels, layout.edges["n_out"].tolist(), layout.precision, add=layout.branches)
     net, at = net._replace(panels=panels, edges=layout.edges), np.zeros(1, NET)  # edges without lists
-    for name in ("nodes", "edges", "params", "panels"):
+    for name in ("nodes", "edges", "params", "panels", "normalisation"):
         at[name] = getattr(net, name).ctypes.data
     at["n_nodes"], at["n_edges"], at["n_params"] = len(net.nodes), len(net.edges), len(net.params)
     at["n_kinds"], at["n_widths"] = net.panels.shape
-    at["normalise"] = net.normalisation.forward
     at["n_units"], at["function"] = layout.n_units, _pointer(OUTPUTS_OF_ROW[layout.precision], layout.precision)
     KEPT.append((net, at))
     address = constant(at.ctypes.data)

@@ -8,12 +8,12 @@ from bpkernel.functions.activations import Identity, pointer_to_vjp
 from bpkernel.functions.losses import pointer_to_error, pointer_to_slope
 from bpkernel.functions.optimizer import pointer_to_factors, pointer_to_update
 from bpkernel.kernels import partition
-from bpkernel.kernels.dropout import Disturbance, disturbance_of
+from bpkernel.kernels.dropout import NO_DROPOUT, loops_of_dropout
 from bpkernel.kernels.few_weights import PIECE, Lists, lists_of
 from bpkernel.kernels.layout import Layout
-from bpkernel.kernels.normalisation import Normalisation, normalisation_of
+from bpkernel.kernels.normalisation import normalisation_of
 from bpkernel.kernels.packing import WORTH_PACKING
-from bpkernel.kernels.regularisation import NO_REGULARISERS, NOT_REGULARISED, Regularisation, Regularisers, regularisers_of
+from bpkernel.kernels.regularisation import NO_LOOPS, NOT_REGULARISED, Regularisation, loops_of
 from bpkernel.kernels.sparse import pointers_to_sparse
 from bpkernel.kernels.stages import MEASURE, NORMS, PASSES, PREPARE, RESCALE, SUM_OF_GRADIENTS, UPDATE
 from bpkernel.kernels.sums import compile_panels, no_panels
@@ -30,7 +30,7 @@ class Net(NamedTuple):
     out_edges: np.ndarray  # (n_edges,) int64
     params: np.ndarray  # (n_params,)
     lists: Lists
-    normalisation: Normalisation
+    normalisation: np.ndarray  # (3,) int64: pointers to the loops of `normalisation`; 0 if no node is normalised
     present: np.ndarray  # (n_params,) bool: False for weights that are absent; (0,) if none are
     panels: np.ndarray  # pointers to the sums in tiles
     error: int  # pointer to E^n
@@ -68,7 +68,7 @@ class Units(NamedTuple):
     packed: np.ndarray  # (n_samples * n_packed_units,): packed z and δ, or empty
     undropped: np.ndarray  # (n_samples * n_units,): z from before dropout; empty without dropout and noise
     key: np.ndarray  # (2,) uint64: the seed of dropout and noise, and the step
-    disturbance: Disturbance
+    disturbance: np.ndarray  # (2,) int64: pointers to the loops of `dropout`; 0 without dropout and noise
     fault: np.ndarray  # (1,) int64: address of an exception that an activation or a loss has raised, or 0
 
 
@@ -89,7 +89,7 @@ class OptimizerStep(NamedTuple):
     clip_value: float  # most size of a number of the gradient, or 0
     clip_norm: float  # most norm of the gradient, or 0
     max_norm: np.ndarray  # (n_nodes,) float64: most norm of the weights that lead to a unit of each node; (0,) for no limits
-    loops: Regularisers
+    loops: np.ndarray  # (5,) int64: pointers to the loops of `regularisation`
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -159,7 +159,7 @@ def step(
     """The operands of an optimizer, compiled: a class of the table, the settings and the state of an instance."""
     update = pointer_to_update(optimizer.update, layout.precision)
     factors = pointer_to_factors(optimizer.factors, layout.precision)
-    own: tuple[Any, ...] = *objective, regularisers_of(objective, layout.precision)
+    own: tuple[Any, ...] = *objective, loops_of(objective, layout.precision)
     return OptimizerStep(update, factors, settings, optimizer.n_factors, state, steps, kept, np.zeros(0), True, *own)
 
 
@@ -167,7 +167,7 @@ def no_step(layout: Layout) -> OptimizerStep:
     """No optimizer: the gradient is that of Σ_n s_n E^n, and the weights stay."""
     none = np.zeros(0)
     state = np.zeros((0, 0), layout.precision.master), np.zeros(1, np.int64)
-    own: tuple[Any, ...] = *NOT_REGULARISED, NO_REGULARISERS
+    own: tuple[Any, ...] = *NOT_REGULARISED, NO_LOOPS
     return OptimizerStep(0, 0, none, 0, *state, none, none, False, *own)
 
 
@@ -214,7 +214,7 @@ def units(
     a, delta = aligned_zeros(size, accumulation), aligned_zeros(size if backward else 0, storage)
     packed_units = aligned_zeros(n_samples * layout.n_packed_units if packed else 0, storage)
     undropped = aligned_zeros(size if training and layout.disturbs else 0, storage)
-    disturbance = disturbance_of(layout.precision) if undropped.size else Disturbance()
+    disturbance = loops_of_dropout(layout.precision) if undropped.size else NO_DROPOUT
     own = packed_units, undropped, np.zeros(2, np.uint64), disturbance, np.zeros(1, np.int64)
     return Units(n_samples, keep_a, a, z, delta, *own)
 

@@ -2,17 +2,12 @@
 
 from typing import Any
 
-from bpkernel.callback import Callback, Function, Run
+from bpkernel.callback import Callback, Run, as_callback
 
 
 def users_callbacks(estimator: Any) -> list[Callback]:
     """The `callbacks` of an estimator; raises TypeError if one is none."""
-    found: list[Callback] = []
-    for each in estimator.callbacks or ():
-        if not (isinstance(each, Callback) or callable(each)) or isinstance(each, type):
-            raise TypeError(f"callbacks must be Callback objects of bpkernel or functions of the run; got {each!r}")
-        found.append(each if isinstance(each, Callback) else Function(each))
-    return found
+    return [as_callback(each, "Callback objects of bpkernel") for each in estimator.callbacks or ()]
 
 
 class ScikitLearnCallbacks(Callback):

@@ -70,7 +70,7 @@ def units_of(seed, step, dtype, rate=0.0):
     layout = bp.MLP((1, 1), dtype=dtype)._network.layout
     nodes = layout.nodes.copy()
     nodes["dropout"][0], nodes["n_units"][0] = rate, 0
-    units = operands.units(layout, 1)._replace(disturbance=dropout.disturbance_of(layout.precision))
+    units = operands.units(layout, 1)._replace(disturbance=dropout.loops_of_dropout(layout.precision))
     units.key[:] = seed, step
     return units, nodes
 

@@ -81,7 +81,7 @@ def test_the_loops_are_the_formulas_and_write_nothing_else(n_units, dtype):
     shift, gain = gains[:, :n_units].astype(float)
     a = (3 + rng.standard_normal((n_samples, n_units)) + 2 * (np.arange(n_units) % 2)).astype(dtype)
     z, normal = Rows(a, dtype), Rows(np.full(a.shape, np.nan), dtype)
-    run_forward(pointers.forward, gains, n_units, z.rows, normal.rows)
+    run_forward(pointers[normalisation.FORWARD], gains, n_units, z.rows, normal.rows)
     spread = np.sqrt(a.astype(float).var(axis=1, keepdims=True) + 1e-5)
     n = (a.astype(float) - a.mean(axis=1, keepdims=True, dtype=float)) / spread
     tolerance = 30 * np.finfo(dtype).eps * (np.abs(a).max() / spread.min())
@@ -94,7 +94,7 @@ def test_the_loops_are_the_formulas_and_write_nothing_else(n_units, dtype):
     d = rng.standard_normal((n_samples, n_units)).astype(dtype)
     delta, of_u = Rows(d, dtype), Rows(np.full(d.shape, np.nan), dtype)
     delta.rows[:, delta.line + n_units :] = 0
-    run_backward(pointers.backward, gains, n_units, normal.rows, delta.rows, of_u.rows)
+    run_backward(pointers[normalisation.BACKWARD], gains, n_units, normal.rows, delta.rows, of_u.rows)
     c = gain * d
     expected = (c - c.mean(axis=1, keepdims=True) - n * (c * n).mean(axis=1, keepdims=True)) / spread
     assert n_units == 2 or np.abs(expected).max() > 0.1  # of two units only the sign matters, but for ε
@@ -107,7 +107,7 @@ def test_the_loops_are_the_formulas_and_write_nothing_else(n_units, dtype):
     g, width = Rows(np.full((2, n_units), np.nan), dtype), padded(n_units, np.dtype(dtype))
     for times in (1, 2):  # overwritten, then added to
         operands_of = (rows.rows[:, rows.line :] for rows in (normal, of_u))
-        run_gradient(pointers.gradient, *operands_of, width, times - 1, g.rows[:, g.line :])
+        run_gradient(pointers[normalisation.GRADIENT], *operands_of, width, times - 1, g.rows[:, g.line :])
         expected = times * np.array([d.astype(float).sum(axis=0), (d * normal.units.astype(float)).sum(axis=0)])
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(g.units, expected, rtol=0, atol=2 * n_samples * np.finfo(dtype).eps * 10)
