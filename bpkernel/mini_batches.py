@@ -10,7 +10,6 @@ from bpkernel.codegen.pointers import raise_fault
 from bpkernel.kernels import epoch, operands, partition
 from bpkernel.network import Network
 from bpkernel.runtime import pace, thread_trials
-from bpkernel.runtime.pace import Pace
 from bpkernel.runtime.thread_trials import ThreadTrials
 from bpkernel.runtime.threads import launch
 
@@ -55,7 +54,7 @@ class MiniBatches:
     ):
         self.step, self.batch_size = step, batch_size
         self.rates, self._seed = rates, seed
-        self._network, self._keep_a, self._pace = network, keep_a, Pace()
+        self._network, self._keep_a, self._pace = network, keep_a, network.pace((batch_size, step.update))
         self.n_threads, self._disturbs = 0, False
         self.work: operands.Work
         self._trials: ThreadTrials

@@ -61,6 +61,7 @@ class Network:
         # under "gradient" a pair of a batch size and a Gradient.
         self.for_derivatives: dict[bool | str, Any] = {}
         self._for_training: list[tuple[Any, operands.Work]] = []  # likewise, with what it is for
+        self._pace: tuple[Any, Pace] = None, Pace()  # of the last mini-batches, with their kind
 
     @property
     def compiled(self) -> operands.Net:
@@ -136,6 +137,12 @@ class Network:
         arrays = work.packed, work.chunks, work.dw, work.gradient, units.a, units.z, units.delta, units.packed, units.undropped
         if sum(array.nbytes for array in arrays) <= KEPT_BYTES:
             self._for_training[:] = [(key, work)]
+
+    def pace(self, kind: Any) -> Pace:
+        """How many mini-batches of a kind make a compiled call: what the last ones have shown, if they were of this kind."""
+        if self._pace[0] != kind:
+            self._pace = kind, Pace()
+        return self._pace[1]
 
     def free_kept(self) -> None:
         """Free the memory that is kept for the next training."""
