@@ -3,9 +3,10 @@
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,21 +15,23 @@ from bpkernel.extras import need
 FORMAT = "bpkernel 1"
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file completely or not at all: to a temporary file in the same folder, which then replaces the target.
+@contextmanager
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to, completely or not at all: a temporary one in the same folder, which then replaces the target.
 
     Symbolic links are followed.  A target that exists and is not a regular file, such as a pipe, is written to directly.
     """
     path = Path(path).resolve()
     if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(data)
+        with open(path, "wb") as pipe:
+            yield pipe
         return
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r}: make it before writing {path.name} to it")
     temporary = path.with_name(f".{uuid.uuid4().hex}")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -37,11 +40,27 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         raise
 
 
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file as `open_atomically` does."""
+    with open_atomically(path) as file:
+        file.write(data)
+
+
 def save(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """Write tensors, and metadata that JSON can represent."""
     safetensors = need("safetensors.numpy", "save")
     texts = {"format": FORMAT, **{key: json.dumps(value) for key, value in metadata.items()}}
-    write_atomically(path, safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, texts))
+    write_atomically(path, _in_order(safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, texts)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in another order each time."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def as_json(value: Any) -> Any:

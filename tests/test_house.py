@@ -14,6 +14,7 @@ PACKAGE = Path(bpkernel.__file__).parent
 TOP = "top-level modules"
 ROOMS = [
     "cli",
+    "tables",
     "sklearn",
     TOP,
     "kernels",
@@ -100,6 +101,7 @@ def test_the_leaves_and_the_reference_import_nothing_of_the_package(name):
 
 LIBRARIES = {  # of other projects, that a folder may import
     "cli": None,  # any
+    "tables": {"matplotlib", "numpy", "pandas", "sklearn"},
     "sklearn": {"numpy", "sklearn"},
     TOP: {"numpy"},
     "kernels": {"numpy", "numba"},

@@ -137,3 +137,14 @@ def test_a_truncated_file_is_refused(net, tmp_path):
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ValueError, match="damaged"):
         bp.MLP.load(path)
+
+
+def test_the_same_net_gives_the_same_file(tmp_path):
+    net = bp.MLP((3, 4, 2), random_state=0)
+    net.save(tmp_path / "first", {"b": 1, "a": "é", "c": [None]})
+    first = (tmp_path / "first").read_bytes()
+    assert (8 + int.from_bytes(first[:8], "little")) % 8 == 0
+    for _ in range(5):
+        net.save(tmp_path / "again", {"b": 1, "a": "é", "c": [None]})
+        assert (tmp_path / "again").read_bytes() == first
+    assert bp.MLP.load_with_metadata(tmp_path / "first")[1].items() >= {"b": 1, "a": "é", "c": [None]}.items()

@@ -1,5 +1,6 @@
 """The command line, used as a person would."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from sklearn.datasets import load_breast_cancer
 
 import bpkernel as bp
 from bpkernel import gradient_check
-from bpkernel.cli import tables, training_run
+from bpkernel.tables import evidence, reading, training_run
+from bpkernel.tables.datasets import dataset
+from bpkernel.tables.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +47,12 @@ def test_the_data_sets_are_learnt_by_the_defaults(call, name, score, least):
     assert "samples/s" in err
     folder = Path("runs") / name
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    model = training_run.Model.load(folder / "model.safetensors")
-    frame, target = tables.dataset(name)
-    splits = training_run.Splits.of(frame, target, model.encoding.classify, training_run.Options())
-    assert found == pytest.approx(model.score(splits.test), abs=1e-4)
+    model = Model.load(folder / "model.safetensors")
+    frame, target = dataset(name)
+    splits = training_run.Splits.of(frame, target, model.classify, training_run.Options())
+    scores, n = evidence.of_table(model, splits.test)
+    assert found == pytest.approx(scores["accuracy" if model.classify else "r2"], abs=1e-4)
+    assert n == len(splits.test)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -60,9 +65,9 @@ def test_predictions_of_held_back_rows_are_those_of_the_net(call, tumours, tmp_p
     status, out, _ = call("predict", "out/model.safetensors", held_back, "--output", "named.csv")
     assert status == 0
     table = pd.read_csv("named.csv")
-    model = training_run.Model.load(Path("out/model.safetensors"))
+    model = Model.load(Path("out/model.safetensors"))
     net = bp.MLP.load("out/model.safetensors")
-    y = net.predict(model.encoding.X(tables.read(held_back)))
+    y = net.predict(model.preparation.X(reading.read([held_back]).frame))
     assert net.layer_sizes[0] == 28 + 4 + 1
     np.testing.assert_allclose(table[["probability_benign", "probability_malignant"]], y, rtol=1e-6)
     assert table["prediction"].tolist() == np.array(["benign", "malignant"])[y.argmax(axis=1)].tolist()
@@ -72,7 +77,7 @@ def test_predictions_of_held_back_rows_are_those_of_the_net(call, tumours, tmp_p
 
 
 def test_regression_predicts_in_the_units_of_the_target(call, tmp_path):
-    frame, _ = tables.dataset("diabetes")
+    frame, _ = dataset("diabetes")
     frame[:400].to_csv("seen.csv", index=False)
     frame[400:].drop(columns="target").to_csv("new.csv", index=False)
     assert call("train", "seen.csv", "--target", "target", "--dtype", "float64", "--hidden", "20,10")[0] == 0
@@ -95,7 +100,7 @@ def test_options_reach_the_net(call, tumours):
     assert (net.activation, net.output_activation, net.loss_name) == (("relu", "relu"), "logistic", "binary_cross_entropy")
     assert net.dtype == "float64"
     assert "SGD(learning_rate=0.02, momentum=0.9" in out
-    model = training_run.Model.load(Path("made/model.safetensors"))
+    model = Model.load(Path("made/model.safetensors"))
     table = model.predict(tumours[:20])
     assert list(table.columns) == ["prediction", "probability_benign", "probability_malignant"]
     np.testing.assert_allclose(table.iloc[:, 1:].sum(axis=1), 1, rtol=1e-6)
@@ -108,30 +113,31 @@ def test_counts_are_learnt_with_poisson(call):
     assert call("train", "c.csv", "--target", "n", "--loss", "poisson", "--hidden", "", "--epochs", 300)[0] == 0
     net = bp.MLP.load("runs/c/model.safetensors")
     assert (net.layer_sizes, net.output_activation) == ((1, 1), "exp")
-    model = training_run.Model.load(Path("runs/c/model.safetensors"))
+    model = Model.load(Path("runs/c/model.safetensors"))
     found = model.predict(pd.DataFrame({"x": [-0.5, 0.5]}))["prediction"]
     np.testing.assert_allclose(found, np.exp([0.5, 1.5]), rtol=0.2)
 
 
 def test_an_interrupt_keeps_the_model_and_the_picture(call, monkeypatch):
-    score = training_run.Model.score
+    score = training_run.main_score
     calls = []
 
-    def interrupted(self, *arguments):
+    def interrupted(*arguments):
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return score(self, *arguments)
+        return score(*arguments)
 
-    monkeypatch.setattr(training_run.Model, "score", interrupted)
+    monkeypatch.setattr(training_run, "main_score", interrupted)
     status, out, _ = call("train", "iris", "--no-early-stopping")
     assert status == 0
     assert "interrupted" in out
     assert Path("runs/iris/model.safetensors").exists()
     assert Path("runs/iris/learning_curve.png").exists()
+    assert len(Path("runs/iris/history.csv").read_text().splitlines()) == 1 + 3
 
 
-BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"
+BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"  # too few rows of a class
 
 
 @pytest.mark.parametrize(
@@ -140,8 +146,14 @@ BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"
         (["train", "none.csv", "--target", "t"], "there is no file none.csv"),
         (["train", "nothing"], "nor one of digits, iris"),
         (["train", "bad.csv"], "name the column to predict, one of a, b, t"),
-        (["train", "bad.csv", "--target", "z"], "there is no column 'z'; the columns are 'a', 'b', 't'"),
-        (["train", "bad.csv", "--target", "t"], "a: 1 of 3, in row 3"),
+        (["train", "bad.csv", "--target", "z"], "there is no target column 'z'; the columns are 'a', 'b', 't'"),
+        (["train", "bad.csv", "--target", "t"], "class '1' of t has 1 of 3 rows"),
+        (["train", "bad.csv", "--target", "t", "--id", "q", "--date", "b"], "--id: there is no column 'q'"),
+        (["train", "bad.csv", "--target", "t", "--drop", "a", "--drop", "b"], "no column is left to predict t from"),
+        (["train"], "name a table"),
+        (["train", "--from", "bad.csv"], "no run.json"),
+        (["evaluate", "net", "bad.csv"], "was not saved by"),
+        (["runs", "none"], "there is no folder none"),
         (["train", "bad.csv", "--target", "t", "--drop", "q"], "there is no column 'q'"),
         (["train", "tiny.csv", "--target", "t"], "class '0' of t has 1 of 2 rows"),
         (["train", "iris", "--hidden", "ten"], "integers of at least 1 separated by commas"),
@@ -157,11 +169,11 @@ BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"
         (["train", "iris", "--loss", "binary_cross_entropy"], "use cross_entropy"),
         (["train", "iris", "--dtype", "float16"], "float32, float64"),
         (["train", "iris", "--test-fraction", "0.8", "--validation-fraction", "0.5"], "below 1"),
-        (["train", "iris", "--output", "bad.csv"], "cannot write into the folder bad.csv"),
+        (["train", "iris", "--output", "bad.csv"], "bad.csv"),
         (["predict", "none", "bad.csv"], "there is no file 'none'"),
         (["predict", "bad.csv", "bad.csv"], "is not a net"),
         (["predict", "net", "bad.csv"], "was not saved by 'bpkernel train'"),
-        (["train"], "Missing argument"),
+        (["predict"], "Missing argument"),
         (["fly"], "No such command"),
     ],
     ids=" ".join,
@@ -179,7 +191,7 @@ def test_mistakes_are_told_in_words(call, arguments, message):
 
 
 def test_brackets_in_names_are_no_markup(call):
-    frame, target = tables.dataset("iris")
+    frame, target = dataset("iris")
     frame.rename(columns={target: "[/x]"}).to_csv("t[bold].csv", index=False)
     status, out, _ = call("train", "t[bold].csv", "--target", "[/x]", "--epochs", 2, "--output", "o[red]x")
     assert status == 0
@@ -190,22 +202,22 @@ def test_brackets_in_names_are_no_markup(call):
 
 
 def test_targets_that_cannot_be_scored_do_no_harm(call):
-    frame, target = tables.dataset("diabetes")
+    frame, target = dataset("diabetes")
     frame.to_csv("t.csv", index=False)
     assert call("train", "t.csv", "--target", target, "--epochs", 2)[0] == 0
     frame[:5].assign(target=["a"] * 5).to_csv("text.csv", index=False)
     frame[:5].assign(target=[1, 2, np.nan, 3, 4]).to_csv("missing.csv", index=False)
     frame[:1].to_csv("one.csv", index=False)
-    for name in ("text", "missing", "one"):
+    for name, told in (("text", "not scored"), ("missing", "of the 4 rows with a target"), ("one", "not scored")):
         status, out, _ = call("predict", "runs/t/model.safetensors", f"{name}.csv")
         assert status == 0
-        assert "not scored" in out
+        assert told in out
 
 
 def test_help_is_complete_with_an_example_each(call):
     status, out, _ = call("--help")
     assert status == 0
-    for command in ("train", "predict", "check"):
+    for command in ("train", "predict", "evaluate", "runs", "check"):
         assert command in out
         status, text, _ = call(command, "--help")
         assert status == 0
@@ -233,3 +245,98 @@ def test_the_command_without_its_extra_says_what_to_install():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "pip install 'bpkernel[cli]'" in result.stderr
+
+
+@pytest.fixture
+def flowers():
+    """Iris as it is exported: an index, missing cells, a date, categories, a constant and a currency."""
+    frame, target = dataset("iris")
+    frame = frame.sample(frac=1, random_state=0).reset_index(drop=True)
+    frame.insert(0, "plant_id", [f"p{i:03d}" for i in range(150)])
+    frame["price"] = [f"${1000 + 7 * i:,}.50" for i in range(150)]
+    frame["picked"] = pd.date_range("2024-01-01", periods=150).strftime("%d.%m.%Y")
+    frame["garden"] = ["north", "south", ""] * 50
+    frame["planet"] = "earth"
+    frame.iloc[::10, 2] = np.nan
+    return frame.rename(columns={target: "species"})
+
+
+def test_a_table_as_it_is_exported_is_trained_on_and_predicted(call, flowers):
+    flowers[:120].to_csv("seen.csv", sep=";", index=False)
+    assert call("train", "seen.csv", "--target", "species")[0] == 0
+    status, out, err = call("train", "seen.csv", "--target", "species")
+    assert status == 0
+    for line in (
+        "│ plant_id          │ id",
+        "│ planet            │ constant",
+        "│ picked            │ date (%d.%m.%Y)",
+        "runs/seen-2/model",
+    ):
+        assert line in out
+    new = flowers[120:][flowers.columns[::-1]].drop(columns=["picked", "planet"]).assign(garden="moon")
+    new.to_parquet("new.parquet")
+    status, out, err = call("predict", "runs/seen/model.safetensors", "new.parquet", "--output", "named.parquet")
+    assert status == 0
+    assert "there is no column 'picked'" in err
+    assert "column 'garden' has values that did not occur in training: 'moon'" in err
+    named = pd.read_parquet("named.parquet")
+    assert named["plant_id"].tolist() == flowers["plant_id"][120:].tolist()
+    assert (named["prediction"].to_numpy() == flowers["species"][120:].to_numpy()).mean() > 0.8
+    status, out, _ = call("evaluate", "runs/seen/model.safetensors", "new.parquet", "--json")
+    scores = json.loads(out)
+    assert scores["rows"] == 30
+    assert scores["accuracy"] == (named["prediction"].to_numpy() == flowers["species"][120:].to_numpy()).mean()
+    assert np.sum(scores["confusion_matrix"]) == 30
+    assert {"roc_auc", "average_precision", "log_loss", "f1_macro", "balanced_accuracy"} <= scores.keys()
+
+
+def test_a_run_is_trained_again_to_the_same_bits_and_none_is_lost(call, flowers):
+    flowers.to_csv("f.tsv", sep="\t", index=False)
+    told = "--target species --drop price --categorical garden --epochs 5 --hidden 8,4 --seed 3"
+    assert call("train", "f.tsv", *told.split())[0] == 0
+    assert call("train", "--from", "runs/f/run.json", "--quiet")[0] == 0
+    status, out, _ = call("train", "--from", "runs/f", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["folder"] == "runs/f-3"
+    assert {"train", "validation", "test", "guess"} == found["scores"].keys()
+    first = Path("runs/f/model.safetensors").read_bytes()
+    assert all(Path(f"runs/f-{n}/model.safetensors").read_bytes() == first for n in (2, 3))
+    history = pd.read_csv("runs/f/history.csv")
+    assert list(history.columns) == ["epoch", "loss", "validation_loss", "validation_accuracy", "seconds"]
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    status, out, _ = call("runs", "--json")
+    assert [run["folder"] for run in json.loads(out)] == ["runs/f", "runs/f-2", "runs/f-3"]
+    assert "runs/f-2" in call("runs")[1]
+    Path("f.tsv").write_text(Path("f.tsv").read_text() + "\n")
+    assert "holds other data than in that run" in call("train", "--from", "runs/f/run.json")[1]
+    status, _, err = call("train", "f.tsv", *told.split(), "--output", "runs/f")
+    assert status == 2
+    assert "runs are kept" in err
+
+
+def test_a_row_alone_and_in_a_large_file_is_predicted_to_the_same_bits(call, flowers):
+    flowers.to_csv("seen.csv", index=False)
+    assert call("train", "seen.csv", "--target", "species", "--epochs", 3)[0] == 0
+    many = pd.concat([flowers] * 700, ignore_index=True)
+    many.to_csv("many.csv", index=False)
+    assert call("predict", "runs/seen/model.safetensors", "many.csv", "--output", "p.csv")[0] == 0
+    found = pd.read_csv("p.csv", dtype=str)
+    assert len(found) == len(many) > 2 * reading.BLOCK
+    for i in (0, 77, 149):
+        flowers[i : i + 1].to_csv("one.csv", index=False)
+        _, out, _ = call("predict", "runs/seen/model.safetensors", "one.csv", "--output", "-")
+        row = out.splitlines()[1].split(",")
+        assert all(found.iloc[j].tolist() == row for j in (i, i + 150, i + 150 * 699))
+
+
+def test_numbers_are_scored_in_their_units_beside_the_mean(call):
+    frame, _ = dataset("diabetes")
+    frame["target"] = [f"{value:,.1f} €" for value in frame["target"] * 100]
+    frame.to_csv("d.csv", index=False)
+    status, out, _ = call("train", "d.csv", "--target", "target", "--json")
+    assert status == 0
+    scores = json.loads(out)["scores"]
+    assert scores["test"]["r2"] > 0.4
+    assert scores["guess"]["r2"] < 0.05
+    assert 3000 < scores["test"]["mae"] < scores["test"]["rmse"] < scores["guess"]["rmse"] < 12000

@@ -1,0 +1,175 @@
+"""The commands that predict with saved models of tables, tell how good they are, and list runs."""
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bpkernel.cli.app import app, out, show
+from bpkernel.extras import need
+from bpkernel.serialization import open_atomically
+from bpkernel.tables import evidence, reading, runs
+from bpkernel.tables.delimited import TableError
+from bpkernel.tables.model import Model
+
+MOST_NOTES = 20  # told of a table to predict
+
+Files = Annotated[list[str], typer.Argument(help=f"Tables: {reading.FORMATS}; - for standard input.")]
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model saved by `bpkernel train`.")],
+    data: Files,
+    output: Annotated[Path, typer.Option(help="CSV or .parquet file to write; - for CSV on standard output.")] = Path(
+        "predictions.csv"
+    ),
+    sheet: Annotated[str | None, typer.Option(help="Sheet of an Excel file. Default: the first.")] = None,
+) -> None:
+    """Predict each row of a table with a saved model; for classes, the probability of each is given, too.
+
+    IDs are carried through. Columns may be in any order; missing columns and cells, and unseen categories, are told, and
+    treated as in training. If the table contains the target, the score is printed.
+
+    Example: `bpkernel predict runs/iris/model.safetensors flowers.csv --output named.csv`
+    """
+    trained = Model.load(model)
+    notes: dict[str, None] = {}
+    true, predicted, n = [], [], 0
+    with ExitStack() as stack:
+        write = _writer(output, stack)
+        for path in data:
+            for frame in reading.blocks(path, header=None if trained.header else False, sheet=sheet):
+                if not len(frame):
+                    continue
+                notes |= dict.fromkeys(trained.preparation.told(frame))
+                y = trained.outputs(frame)
+                write(trained.predict(frame, y))
+                n += len(frame)
+                if trained.target.name in frame.columns:
+                    true.append(trained.target.values(frame[trained.target.name]))
+                    predicted.append(trained.predicted(y))
+        if n == 0:
+            raise TableError(f"{', '.join(data)}: the table has no rows")
+    messages = Console(stderr=True)
+    for note in list(notes)[:MOST_NOTES]:
+        messages.print(f"note: {note}", markup=False, soft_wrap=True, highlight=False)
+    if str(output) == "-":
+        return
+    show(f"{n} predictions of {trained.target.name} in {output}")
+    if true:
+        _tell_score(trained, np.concatenate(true), np.concatenate(predicted))
+
+
+def _tell_score(trained: Model, true: np.ndarray, predicted: np.ndarray) -> None:
+    known = trained.target.known(true)
+    n, wanted = int(known.sum()), 1 if trained.classify else 2
+    if n < wanted:
+        what = "whose target is a known class" if trained.classify else "or more whose target is a number"
+        show(f"not scored: it takes {wanted} row{'s' if wanted > 1 else ''} {what}")
+        return
+    found = evidence.main_of(trained, true[known], predicted[known])
+    show(
+        f"{'accuracy' if trained.classify else 'R²'} {found:.4f}"
+        + (f" of the {n} rows with a target" if n < len(known) else "")
+    )
+
+
+def _writer(output: Path, stack: ExitStack) -> Any:
+    """A function that writes frames one below the other; the file appears once all are written."""
+    if output.suffix.lower() in (".parquet", ".pq"):
+        arrow, parquet = need("pyarrow", "cli"), need("pyarrow.parquet", "cli")
+        file, writers = stack.enter_context(open_atomically(output)), list[Any]()
+
+        def write_parquet(frame: pd.DataFrame) -> None:
+            table = arrow.Table.from_pandas(frame, preserve_index=False)
+            if not writers:
+                writers.append(stack.enter_context(parquet.ParquetWriter(file, table.schema)))
+            writers[0].write_table(table.cast(writers[0].schema))
+
+        return write_parquet
+    text_file = None if str(output) == "-" else stack.enter_context(open_atomically(output))
+    first = [True]
+
+    def write(frame: pd.DataFrame) -> None:
+        text = frame.to_csv(index=False, header=first[0])
+        first[0] = False
+        if text_file is None:
+            sys.stdout.write(text)
+        else:
+            text_file.write(text.encode())
+
+    return write
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model saved by `bpkernel train`.")],
+    data: Files,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON, for programs.")] = False,
+) -> None:
+    """Tell how well a saved model predicts the rows of a table that contains the true values.
+
+    Example: `bpkernel evaluate runs/iris/model.safetensors flowers.csv`
+    """
+    trained = Model.load(model)
+    read = reading.read(data, header=None if trained.header else False)
+    found, n = evidence.of_table(trained, read.frame)
+    if as_json:
+        print(json.dumps(found | {"rows": n}, ensure_ascii=False))
+        return
+    table = Table("score", f"of {n} rows")
+    for name, words in evidence.SHOWN.items():
+        if name in found:
+            table.add_row(words, f"{found[name]:.4g}")
+    out.print(table)
+    if trained.classify:
+        classes = Table("class", "precision", "recall", "F1", "rows")
+        for name, of_class in found["classes"].items():
+            classes.add_row(
+                escape(name), *(f"{of_class[key]:.4f}" for key in ("precision", "recall", "f1")), str(of_class["rows"])
+            )
+        out.print(classes)
+
+
+@app.command("runs")
+def list_runs(
+    where: Annotated[Path, typer.Argument(help="Folder with runs.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON, for programs.")] = False,
+) -> None:
+    """List the runs in a folder with their scores, the oldest first.
+
+    Example: `bpkernel runs`
+    """
+    if not where.is_dir():
+        raise TableError(f"there is no folder {where}: 'bpkernel train' makes it")
+    found = list(runs.found(where))
+    if as_json:
+        print(
+            json.dumps([{"folder": str(path), "run": run, "scores": scores} for path, run, scores in found], ensure_ascii=False)
+        )
+        return
+    table = Table("run", "finished", "target", "net", "score on test rows", "by guess", "seconds")
+    for path, run, scores in found:
+        main = "accuracy" if "accuracy" in scores["test"] else "r2"
+        score = lambda part, main=main, scores=scores: f"{scores[part].get(main, float('nan')):.4f}"  # noqa: E731
+        net = "-".join(map(str, run["net"]))
+        target, finished = str(run["told"]["target"]), str(run["finished"])[:16].replace("T", " ")
+        table.add_row(
+            escape(str(path)),
+            finished,
+            escape(target),
+            net,
+            f"{evidence.SHOWN[main]} {score('test')}",
+            score("guess"),
+            f"{run['seconds']:.1f}",
+        )
+    out.print(table)
