@@ -15,7 +15,7 @@ from rich.table import Table
 from bpkernel.cli.app import app, choice, folder, out, show, sizes_of
 from bpkernel.functions.activations import HIDDEN, HiddenActivation
 from bpkernel.functions.losses import LossName
-from bpkernel.tables import evidence, reading, runs, training_run
+from bpkernel.tables import evidence, leaks, reading, runs, training_run
 from bpkernel.tables.columns import Column, Overrules
 from bpkernel.tables.datasets import DATASETS, dataset
 from bpkernel.tables.delimited import TableError
@@ -129,8 +129,12 @@ def train(
     start = time.perf_counter()
     kinds = Overrules(**{key: told[key] for key in ("ids", "drop", "numeric", "categorical", "dates")})
     run = training_run.TrainingRun(read.frame, told["target"], options, kinds, read.header)
+    signs = leaks.signs(run)
     if not quiet:
         _tell(run, read, name)
+    if not as_json:
+        for sign in signs:
+            show(f"warning: {sign}")
     where = _results_folder(output or Path("runs") / name, own=output is not None)
     if not run.train(progress=not quiet) and not as_json:
         out.print("[yellow]interrupted[/yellow]: the model is saved as trained so far")
@@ -138,7 +142,7 @@ def train(
     described = runs.description(run, data or [], told, time.perf_counter() - start)
     runs.write(run, where, f"{name}: learning curve", scores, described)
     if as_json:
-        print(json.dumps({"folder": str(where), "scores": scores, "run": described}, ensure_ascii=False))
+        print(json.dumps({"folder": str(where), "warnings": signs, "scores": scores, "run": described}, ensure_ascii=False))
         return
     _results(run, scores, where)
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from bpkernel.cli.app import app, out, show
 from bpkernel.extras import need
 from bpkernel.serialization import open_atomically
-from bpkernel.tables import evidence, reading, runs
+from bpkernel.tables import cells, evidence, reading, runs
 from bpkernel.tables.delimited import TableError
 from bpkernel.tables.model import Model
 
@@ -37,7 +37,8 @@ def predict(
     """Predict each row of a table with a saved model; for classes, the probability of each is given, too.
 
     IDs are carried through. Columns may be in any order; missing columns and cells, and unseen categories, are told, and
-    treated as in training. If the table contains the target, the score is printed.
+    treated as in training. If the table contains the target, the score is printed. In CSV, a ' stands before texts that a
+    spreadsheet would take for a formula.
 
     Example: `bpkernel predict runs/iris/model.safetensors flowers.csv --output named.csv`
     """
@@ -100,7 +101,7 @@ def _writer(output: Path, stack: ExitStack) -> Any:
     first = [True]
 
     def write(frame: pd.DataFrame) -> None:
-        text = frame.to_csv(index=False, header=first[0])
+        text = _without_formulas(frame).to_csv(index=False, header=first[0])
         first[0] = False
         if text_file is None:
             sys.stdout.write(text)
@@ -108,6 +109,19 @@ def _writer(output: Path, stack: ExitStack) -> Any:
             text_file.write(text.encode())
 
     return write
+
+
+def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with ' before texts, but numbers, that a spreadsheet would take for a formula."""
+
+    def harmless(cell: Any) -> Any:
+        formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+        return f"'{cell}" if formula and np.isnan(cells.numbers(pd.Series([cell], dtype=object))[0]) else cell
+
+    texts = {
+        str(name): column.map(harmless) for name, column in frame.items() if column.dtype == object or column.dtype == "str"
+    }
+    return frame.assign(**texts).rename(columns=harmless)
 
 
 @app.command()

@@ -97,6 +97,8 @@ class TrainingRun:
     optimizer : SGD or Adam
     history : History
         Empty before `train`.
+    true : ndarray (n,)
+        Classes or numbers of all rows with a target, in the order of the table, as of `Target.values`.
     """
 
     def __init__(self, frame: pd.DataFrame, target: str, options: Options, told: Overrules = NOTHING, header: bool = True):
@@ -105,7 +107,7 @@ class TrainingRun:
         classify, loss = self._task(frame[target], told)
         self.splits = Splits.of(frame, target, classify, options)
         own = self._target(frame, target, loss, classify=classify)
-        n_out = len(own.classes) or 1
+        self.true, n_out = own.values(frame[target]), len(own.classes) or 1
         if classify and n_out < 2:
             raise TableError(f"the target {target} has only one class; classification needs at least two")
         if loss == "binary_cross_entropy":

@@ -340,3 +340,16 @@ def test_numbers_are_scored_in_their_units_beside_the_mean(call):
     assert scores["test"]["r2"] > 0.4
     assert scores["guess"]["r2"] < 0.05
     assert 3000 < scores["test"]["mae"] < scores["test"]["rmse"] < scores["guess"]["rmse"] < 12000
+
+
+def test_formulas_in_cells_do_not_reach_a_spreadsheet(call, flowers):
+    flowers["plant_id"] = [f"=cmd|'{i}'!A0" if i % 2 else f"-{i}" for i in range(150)]
+    flowers["species"] = "@" + flowers["species"]
+    flowers.to_csv("f.csv", index=False)
+    assert call("train", "f.csv", "--target", "species", "--epochs", 2)[0] == 0
+    status, out, _ = call("predict", "runs/f/model.safetensors", "f.csv", "--output", "-")
+    assert status == 0
+    rows = [line.split(",") for line in out.splitlines()]
+    assert rows[1][0] == "-0"
+    assert rows[2][0] == "'=cmd|'1'!A0"
+    assert all(row[1].startswith("'@") for row in rows[1:])
