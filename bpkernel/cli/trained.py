@@ -18,6 +18,7 @@ from bpkernel.extras import need
 from bpkernel.serialization import open_atomically
 from bpkernel.tables import cells, evidence, reading, runs
 from bpkernel.tables.delimited import TableError
+from bpkernel.tables.importance import importances
 from bpkernel.tables.model import Model
 
 MOST_NOTES = 20  # told of a table to predict
@@ -152,6 +153,39 @@ def evaluate(
                 escape(name), *(f"{of_class[key]:.4f}" for key in ("precision", "recall", "f1")), str(of_class["rows"])
             )
         out.print(classes)
+
+
+@app.command()
+def explain(
+    model: Annotated[Path, typer.Argument(help="Model saved by `bpkernel train`.")],
+    data: Files,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the importances as JSON, for programs.")] = False,
+) -> None:
+    """Tell which columns the predictions for a table depend on, the most important first.
+
+    Drop: by how much accuracy or R² falls when the column is shuffled among the rows; needs the true values. Slope: how
+    much the outputs change for a standard deviation of a number or another category, by derivatives. Of columns that tell
+    the same, each may look unimportant.
+
+    Example: `bpkernel explain runs/iris/model.safetensors flowers.csv`
+    """
+    trained = Model.load(model)
+    frame = reading.read(data, header=None if trained.header else False).frame
+    X, true = trained.preparation.X(frame), None
+    if trained.target.name in frame.columns:
+        values = trained.target.values(frame[trained.target.name])
+        known = trained.target.known(values)
+        if known.sum() > 1:
+            X, true = X[known], values[known]
+    found = importances(trained, X, true)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    table = Table("column", *([] if true is None else [f"drop of {'accuracy' if trained.classify else 'R²'}"]), "slope")
+    for name, of_column in found.items():
+        drop = [] if true is None else [f"{of_column['drop']:.4f} ± {of_column['drop_std']:.4f}"]
+        table.add_row(escape(name), *drop, f"{of_column['slope']:.4g}")
+    out.print(table)
 
 
 @app.command("runs")

@@ -17,11 +17,13 @@ from bpkernel.serialization import write_atomically
 from bpkernel.tables import evidence
 from bpkernel.tables.delimited import TableError
 from bpkernel.tables.figures import learning_curve
+from bpkernel.tables.importance import importances
 from bpkernel.tables.training_run import TrainingRun
 from bpkernel.version import __version__
 
 MODEL, CURVE, METRICS, HISTORY, RUN = "model.safetensors", "learning_curve.png", "metrics.json", "history.csv", "run.json"
 PARTS = ("train", "validation", "test")
+MOST_COLUMNS = 200  # whose importances are measured with each run; of 1,000 columns it can take half a minute
 VERSIONS = ("numpy", "numba", "scikit-learn", "pandas")  # that the bits of a run depend on
 
 
@@ -60,14 +62,20 @@ def digest(paths: Sequence[str]) -> str | None:
 
 
 def scores_of(run: TrainingRun) -> dict[str, Any]:
-    """The scores of each part of the rows, and as `guess` those of a guess that ignores the columns, on the test rows."""
+    """The scores of each part of the rows; as `guess` those of a guess that ignores the columns, and the drops of
+    `importances`, unless there are very many columns, both on the test rows.
+    """
     model = run.model
     true = {part: model.target.values(getattr(run.splits, part)[model.target.name]) for part in PARTS}
     found: dict[str, Any] = {}
     for part in PARTS:
         X, T = run.inputs(part)
         found[part] = evidence.scores(model, true[part], model.net.predict(X)) | {"loss": model.net.loss(X, T)}
-    return found | {"guess": evidence.guess(model, true["train"], true["test"])}
+    found["guess"] = evidence.guess(model, true["train"], true["test"])
+    if len(model.preparation.features) <= MOST_COLUMNS:
+        X = run.inputs("test")[0]
+        found["importances"] = importances(model, X, true["test"], run.options.seed, slopes=False)
+    return found
 
 
 def description(run: TrainingRun, data: Sequence[str], told: dict[str, Any], seconds: float) -> dict[str, Any]:

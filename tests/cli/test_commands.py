@@ -217,7 +217,7 @@ def test_targets_that_cannot_be_scored_do_no_harm(call):
 def test_help_is_complete_with_an_example_each(call):
     status, out, _ = call("--help")
     assert status == 0
-    for command in ("train", "predict", "evaluate", "runs", "check"):
+    for command in ("train", "predict", "evaluate", "explain", "runs", "check"):
         assert command in out
         status, text, _ = call(command, "--help")
         assert status == 0
@@ -299,7 +299,7 @@ def test_a_run_is_trained_again_to_the_same_bits_and_none_is_lost(call, flowers)
     assert status == 0
     found = json.loads(out)
     assert found["folder"] == "runs/f-3"
-    assert {"train", "validation", "test", "guess"} == found["scores"].keys()
+    assert {"train", "validation", "test", "guess", "importances"} == found["scores"].keys()
     first = Path("runs/f/model.safetensors").read_bytes()
     assert all(Path(f"runs/f-{n}/model.safetensors").read_bytes() == first for n in (2, 3))
     history = pd.read_csv("runs/f/history.csv")
@@ -353,3 +353,27 @@ def test_formulas_in_cells_do_not_reach_a_spreadsheet(call, flowers):
     assert rows[1][0] == "-0"
     assert rows[2][0] == "'=cmd|'1'!A0"
     assert all(row[1].startswith("'@") for row in rows[1:])
+
+
+def test_the_columns_that_matter_are_told(call):
+    rng = np.random.default_rng(0)
+    a, b, noise = rng.standard_normal((3, 600))
+    letter = rng.choice(["u", "v", "w"], 600)
+    frame = pd.DataFrame({"noise": noise, "b": b, "letter": letter, "a": a, "y": 100 * (3 * a + b + 2 * (letter == "u"))})
+    frame.to_csv("t.csv", index=False)
+    assert call("train", "t.csv", "--target", "y", "--epochs", 100)[0] == 0
+    status, out, _ = call("explain", "runs/t/model.safetensors", "t.csv", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert list(found) == ["a", "b", "letter", "noise"] or list(found) == ["a", "letter", "b", "noise"]
+    assert found["a"]["drop"] > 0.5 > 0.02 > abs(found["noise"]["drop"])
+    assert found["a"]["slope"] == pytest.approx(300, rel=0.1)
+    assert found["b"]["slope"] == pytest.approx(100, rel=0.2)
+    assert found["noise"]["slope"] < 20
+    kept = json.loads(Path("runs/t/metrics.json").read_text())["importances"]
+    assert kept.keys() == found.keys()
+    frame.drop(columns="y").to_csv("new.csv", index=False)
+    status, out, _ = call("explain", "runs/t/model.safetensors", "new.csv")
+    assert status == 0
+    assert "drop" not in out
+    assert out.index("│ a ") < out.index("│ noise ")
