@@ -34,19 +34,25 @@ def run_python():
 
 
 @pytest.fixture
-def on_one_and_two_threads(monkeypatch):
-    """A function that returns what another one, of n_threads, returns on one thread and on two, where any work is worth two."""
+def two_threads(monkeypatch):
+    """Nets of any size are worth two threads; afterwards there are as many as before."""
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("needs two threads")
     monkeypatch.setattr(partition, "WORTH_A_THREAD", 1)
     before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)
+
+
+@pytest.fixture
+def on_one_and_two_threads(two_threads):
+    """A function that returns what another one, of n_threads, returns on one thread and on two, where any work is worth two."""
 
     def on(n_threads, function):
         numba.set_num_threads(n_threads)
         return function(n_threads)
 
-    yield lambda function: [on(n_threads, function) for n_threads in (1, 2)]
-    numba.set_num_threads(before)
+    return lambda function: [on(n_threads, function) for n_threads in (1, 2)]
 
 
 @pytest.fixture(scope="module")

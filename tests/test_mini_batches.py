@@ -6,7 +6,7 @@ import pytest
 
 import bpkernel as bp
 from bpkernel.derivatives import Gradient
-from bpkernel.kernels import operands, partition
+from bpkernel.kernels import operands
 from bpkernel.mini_batches import MiniBatches
 
 
@@ -50,17 +50,6 @@ def test_several_epochs_in_one_call_are_those_of_several_calls():
     for result in results[1:]:
         for found, expected in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)
-
-
-@pytest.fixture
-def two_threads(monkeypatch):
-    """Nets of any size are worth two threads; afterwards there are as many as before."""
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("needs two threads")
-    monkeypatch.setattr(partition, "WORTH_A_THREAD", 1)
-    before = numba.get_num_threads()
-    yield
-    numba.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from bpkernel.tables.delimited import TableError
 from bpkernel.validation import FloatName
 
 DEFAULTS = training_run.Options()
+KINDS = tuple(field.name for field in fields(Overrules))
 
 
 def _fraction(help: str) -> Any:
@@ -95,15 +96,7 @@ def train(
     Example: `bpkernel train houses.csv --target price --hidden 100,50 --epochs 500`
     """
     if again is not None:
-        described = runs.read_description(again)
-        try:
-            options = training_run.Options(**described["options"] | {"hidden": tuple(described["options"]["hidden"])})
-            told = dict(described["told"])
-            data, changed = data or list(described["data"]), not data
-        except TypeError:
-            raise TableError(f"{again} was written by another version: its options are not known") from None
-        if changed and runs.digest(data) != described.get("sha256"):
-            show(f"note: {', '.join(data)} holds other data than in that run")
+        options, told, data = _again(again, data)
     else:
         options = training_run.Options(
             hidden=sizes_of(hidden),
@@ -127,7 +120,7 @@ def train(
     quiet = quiet or as_json
     read, name = _table(data or [], told)
     start = time.perf_counter()
-    kinds = Overrules(**{key: told[key] for key in ("ids", "drop", "numeric", "categorical", "dates")})
+    kinds = Overrules(**{name: told[name] for name in KINDS})
     run = training_run.TrainingRun(read.frame, told["target"], options, kinds, read.header)
     signs = leaks.signs(run)
     if not quiet:
@@ -145,6 +138,22 @@ def train(
         print(json.dumps({"folder": str(where), "warnings": signs, "scores": scores, "run": described}, ensure_ascii=False))
         return
     _results(run, scores, where)
+
+
+def _again(path: Path, data: list[str] | None) -> tuple[training_run.Options, dict[str, Any], list[str]]:
+    """The options of an earlier run, what was told of its table, and its data unless others are given."""
+    described = runs.read_description(path)
+    try:
+        options = training_run.Options(**described["options"] | {"hidden": tuple(described["options"]["hidden"])})
+        told, its_data = (
+            {name: described["told"][name] for name in (*KINDS, "target", "header", "sheet")},
+            list(described["data"]),
+        )
+    except (KeyError, TypeError):
+        raise TableError(f"{path} was written by another version: its options are not known") from None
+    if not data and runs.digest(its_data) != described.get("sha256"):
+        show(f"note: {', '.join(its_data)} holds other data than in that run")
+    return options, told, data or its_data
 
 
 def _table(data: list[str], told: dict[str, Any]) -> tuple[reading.Read, str]:
@@ -167,12 +176,7 @@ def _results_folder(path: Path, *, own: bool) -> Path:
     """A new folder for results, made before any work starts."""
     if own and path.is_dir() and any(path.iterdir()):
         raise typer.BadParameter(f"{path} is not empty, and runs are kept: name a new folder", param_hint="--output")
-    if own or not path.exists():
-        folder(path.parent if not own else path)
-    try:
-        return runs.new_folder(path)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot write into the folder {path}: {error.strerror}", param_hint="--output") from None
+    return folder(path if own else runs.new_folder(path))
 
 
 def _tell(run: training_run.TrainingRun, read: reading.Read, name: str) -> None:

@@ -78,11 +78,8 @@ def _tell_score(trained: Model, true: np.ndarray, predicted: np.ndarray) -> None
         what = "whose target is a known class" if trained.classify else "or more whose target is a number"
         show(f"not scored: it takes {wanted} row{'s' if wanted > 1 else ''} {what}")
         return
-    found = evidence.main_of(trained, true[known], predicted[known])
-    show(
-        f"{'accuracy' if trained.classify else 'R²'} {found:.4f}"
-        + (f" of the {n} rows with a target" if n < len(known) else "")
-    )
+    found = evidence.main_score(trained, true[known], predicted[known])
+    show(f"{trained.score_name} {found:.4f}" + (f" of the {n} rows with a target" if n < len(known) else ""))
 
 
 def _writer(output: Path, stack: ExitStack) -> Any:
@@ -117,12 +114,16 @@ def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
     def harmless(cell: Any) -> Any:
         formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-        return f"'{cell}" if formula and np.isnan(cells.numbers(pd.Series([cell], dtype=object))[0]) else cell
+        return f"'{cell}" if formula and np.isnan(cells.number(cell)) else cell
 
     texts = {
         str(name): column.map(harmless) for name, column in frame.items() if column.dtype == object or column.dtype == "str"
     }
     return frame.assign(**texts).rename(columns=harmless)
+
+
+def _read(trained: Model, data: list[str]) -> pd.DataFrame:
+    return reading.read(data, header=None if trained.header else False).frame
 
 
 @app.command()
@@ -136,8 +137,7 @@ def evaluate(
     Example: `bpkernel evaluate runs/iris/model.safetensors flowers.csv`
     """
     trained = Model.load(model)
-    read = reading.read(data, header=None if trained.header else False)
-    found, n = evidence.of_table(trained, read.frame)
+    found, n = evidence.of_table(trained, _read(trained, data))
     if as_json:
         print(json.dumps(found | {"rows": n}, ensure_ascii=False))
         return
@@ -170,18 +170,15 @@ def explain(
     Example: `bpkernel explain runs/iris/model.safetensors flowers.csv`
     """
     trained = Model.load(model)
-    frame = reading.read(data, header=None if trained.header else False).frame
-    X, true = trained.preparation.X(frame), None
-    if trained.target.name in frame.columns:
-        values = trained.target.values(frame[trained.target.name])
-        known = trained.target.known(values)
-        if known.sum() > 1:
-            X, true = X[known], values[known]
+    frame = _read(trained, data)
+    X, (values, known), true = trained.preparation.X(frame), trained.target.of(frame), None
+    if known.sum() > 1:
+        X, true = X[known], values[known]
     found = importances(trained, X, true)
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
-    table = Table("column", *([] if true is None else [f"drop of {'accuracy' if trained.classify else 'R²'}"]), "slope")
+    table = Table("column", *([] if true is None else [f"drop of {trained.score_name}"]), "slope")
     for name, of_column in found.items():
         drop = [] if true is None else [f"{of_column['drop']:.4f} ± {of_column['drop_std']:.4f}"]
         table.add_row(escape(name), *drop, f"{of_column['slope']:.4g}")

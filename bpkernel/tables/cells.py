@@ -76,12 +76,13 @@ def numbers(column: pd.Series, style: str = ".") -> np.ndarray:
         found[:] = pd.to_numeric(present, errors="coerce")
     left = np.isnan(found)
     if left.any():
-        found[left] = [_number(text, style) for text in present[left]]
+        found[left] = [number(text, style) for text in present[left]]
     values[filled] = np.where(np.isfinite(found), found, np.nan)
     return values
 
 
-def _number(text: str, style: str) -> float:
+def number(text: str, style: str = ".") -> float:
+    """The number that a text stands for, NaN if none; `style` is the decimal mark."""
     if not STYLES[style].fullmatch(text) or not any(map(str.isdigit, text)):
         return np.nan
     negative = text.startswith("(") and text.endswith(")")

@@ -104,10 +104,11 @@ def understand(frame: pd.DataFrame, target: str, told: Overrules) -> list[Column
         if nested:
             problems.append(f"column {name!r} holds {nested}, which are neither numbers, dates nor text: drop it (--drop)")
             continue
-        found, problem = _column(column, told, first=place == 0)
+        texts = cells.texts(column)
+        found, problem = _column(column, texts, told, first=place == 0)
         problems += problem
         if found.kind in USED and name not in told.numeric and name not in told.categorical:
-            digest = pd.util.hash_pandas_object(cells.texts(column), index=False).to_numpy().tobytes()
+            digest = pd.util.hash_pandas_object(texts, index=False).to_numpy().tobytes()
             if digest in digests:
                 found = Column(found.name, "duplicate", note=digests[digest], missing=found.missing, distinct=found.distinct)
             digests.setdefault(digest, found.name)
@@ -140,9 +141,9 @@ def _target(column: pd.Series) -> Column:
     return Column(str(column.name), "target", missing=missing, distinct=int(texts.nunique()), note=note)
 
 
-def _column(column: pd.Series, told: Overrules, *, first: bool) -> tuple[Column, list[str]]:
-    """What a column holds, and what is wrong with it."""
-    name, texts = str(column.name), cells.texts(column)
+def _column(column: pd.Series, texts: pd.Series, told: Overrules, *, first: bool) -> tuple[Column, list[str]]:
+    """What a column of these texts holds, and what is wrong with it."""
+    name = str(column.name)
     present = texts[texts.notna()]
     counts: dict[str, Any] = {"missing": len(texts) - len(present), "distinct": int(present.nunique())}
     if name in told.ids:

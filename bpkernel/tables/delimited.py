@@ -43,7 +43,6 @@ def dialect_of(sample: bytes, name: str, header: bool | None = None) -> Dialect:
     else:
         delimiter = _delimiter(lines)
     quote = "'" if _quoted(lines, delimiter, "'") > _quoted(lines, delimiter, '"') else '"'
-    first = skip
     rows = [(place, row) for place, row in _rows(lines[skip:], delimiter, quote, skip) if any(cell.strip() for cell in row)]
     if not rows:
         raise TableError(f"{name} holds no rows")

@@ -22,13 +22,8 @@ SHOWN = {  # by name in `metrics.json`: its name for people
 }
 
 
-def main_score(model: Model, true: np.ndarray, y: np.ndarray) -> float:
-    """Accuracy or R² of outputs y (n, n_outputs), for true classes or numbers (n,) as of `Target.values`."""
-    return main_of(model, true, model.predicted(y))
-
-
-def main_of(model: Model, true: np.ndarray, predicted: np.ndarray) -> float:
-    """Accuracy or R² of predicted classes or numbers (n,), as of `Model.predicted`."""
+def main_score(model: Model, true: np.ndarray, predicted: np.ndarray) -> float:
+    """Accuracy or R², as `Model.score_name` says; true (n,) as of `Target.values`, predicted (n,) as of `Model.predicted`."""
     if model.classify:
         return float((predicted == true).mean())
     return float(metrics.r2_score(true, predicted)) if len(true) > 1 else float("nan")
@@ -82,14 +77,12 @@ def _of_classes(true: np.ndarray, probabilities: np.ndarray, names: list[str]) -
     return found
 
 
-def of_table(model: Model, frame: pd.DataFrame, y: np.ndarray | None = None) -> tuple[dict[str, Any], int]:
+def of_table(model: Model, frame: pd.DataFrame) -> tuple[dict[str, Any], int]:
     """The scores of a table and the rows that have a target; raises TableError if it has none."""
     if model.target.name not in frame.columns:
         raise TableError(f"the table has no column {model.target.name!r} with the true values")
-    values = model.target.values(frame[model.target.name])
-    known = model.target.known(values)
+    values, known = model.target.of(frame)
     if not known.any():
         what = f"one of {', '.join(map(repr, model.target.classes[:10]))}" if model.classify else "a number"
         raise TableError(f"no row has {what} as {model.target.name!r}")
-    y = model.outputs(frame) if y is None else y
-    return scores(model, values[known], y[known]), int(known.sum())
+    return scores(model, values[known], model.outputs(frame)[known]), int(known.sum())

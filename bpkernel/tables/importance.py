@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bpkernel.tables.evidence import main_of
+from bpkernel.tables.evidence import main_score
 from bpkernel.tables.model import Model
 
 MOST_ROWS = 5000  # that importances are measured on; derivatives on a fifth of them
@@ -37,21 +37,21 @@ def importances(
     rows = rng.permutation(len(X))[:MOST_ROWS]
     X, true = X[rows], None if true is None else true[rows]
     names = np.array([column for _, column in model.preparation.inputs])
-    squares = np.empty(0)
+    own = {feature.name: names == feature.name for feature in model.preparation.features}
+    found: dict[str, dict[str, Any]] = {name: {} for name in own}
     if slopes:
         jacobian = model.net.jacobian(X[: MOST_ROWS // 5]) * model.target.scale
         squares = (jacobian.astype(float) ** 2).sum(axis=1).mean(axis=0)
-    found: dict[str, dict[str, Any]] = {}
-    scored = true is not None and len(true) > 1
-    whole = main_of(model, true, model.predicted(model.net.predict(X))) if scored and true is not None else np.nan
-    for feature in model.preparation.features:
-        own = names == feature.name
-        found[feature.name] = {"slope": float(np.sqrt(squares[own].sum()))} if slopes else {}
-        if scored and true is not None:
+        for name, inputs in own.items():
+            found[name]["slope"] = float(np.sqrt(squares[inputs].sum()))
+    if true is not None and len(true) > 1:
+        score = lambda X: main_score(model, true, model.predicted(model.net.predict(X)))  # noqa: E731
+        whole = score(X)
+        for name, inputs in own.items():
             drops = []
             for _ in range(REPEATS):
                 permuted = X.copy()
-                permuted[:, own] = X[rng.permutation(len(X))][:, own]
-                drops.append(whole - main_of(model, true, model.predicted(model.net.predict(permuted))))
-            found[feature.name] |= {"drop": float(np.mean(drops)), "drop_std": float(np.std(drops))}
+                permuted[:, inputs] = X[rng.permutation(len(X))][:, inputs]
+                drops.append(whole - score(permuted))
+            found[name] |= {"drop": float(np.mean(drops)), "drop_std": float(np.std(drops))}
     return dict(sorted(found.items(), key=lambda item: -item[1].get("drop", item[1].get("slope", 0.0))))

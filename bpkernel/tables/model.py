@@ -61,6 +61,13 @@ class Target:
         """Where `values` has a class or a number, (n,)."""
         return values >= 0 if self.classes else ~np.isnan(values)
 
+    def of(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """The `values` of a table, and where they are `known`; nowhere if it lacks the column."""
+        if self.name not in frame.columns:
+            return np.zeros(len(frame), int), np.zeros(len(frame), bool)
+        values = self.values(frame[self.name])
+        return values, self.known(values)
+
     def T(self, column: pd.Series) -> np.ndarray:
         """Targets of the net: class indices (n,), or standardised numbers (n,)."""
         values = self.values(column)
@@ -84,6 +91,11 @@ class Model:
     def classify(self) -> bool:
         """Whether the target is of classes."""
         return bool(self.target.classes)
+
+    @property
+    def score_name(self) -> str:
+        """The name of the main score."""
+        return "accuracy" if self.classify else "R²"
 
     def outputs(self, frame: pd.DataFrame) -> np.ndarray:
         """The outputs y of the net, (n_rows, n_outputs)."""

@@ -114,11 +114,11 @@ class Preparation:
         fill = np.array([np.median(c[~np.isnan(c)]) if not np.isnan(c).all() else 0.0 for c in R.T])
         filled = np.where(np.isnan(R), fill, R)
         exponent = np.frexp(np.abs(filled).max(axis=0))[1]  # within ±1: a difference may overflow, a square may vanish
-        robust = RobustScaler().fit(np.ldexp(filled, -exponent))
-        spread = np.where(_constant(np.ldexp(filled, -exponent)), 1.0, robust.scale_)
-        within = (np.ldexp(filled, -exponent) - robust.center_) / spread
-        far = np.abs(within).max(axis=0) > 1e6  # most rows have one value
-        spread[far] = np.abs(np.ldexp(filled, -exponent) - robust.center_).max(axis=0)[far]
+        small = np.ldexp(filled, -exponent)
+        robust = RobustScaler().fit(small)
+        spread = np.where(small.max(axis=0) == small.min(axis=0), 1.0, robust.scale_)
+        largest = np.abs(small - robust.center_).max(axis=0)
+        spread = np.where(largest / spread > 1e6, largest, spread)  # where most rows have one value
         self.fill, self.centre = fill.tolist(), np.ldexp(robust.center_, exponent).tolist()
         self.spread = np.ldexp(spread, exponent).tolist()
         self.power = [np.nan] * R.shape[1]
@@ -228,10 +228,6 @@ def _some(values: Sequence[str]) -> str:
     return ", ".join(map(repr, list(values)[:5])) + (", …" if len(values) > 5 else "")
 
 
-def _constant(columns: np.ndarray) -> np.ndarray:
-    return columns.max(axis=0) == columns.min(axis=0)
-
-
 def _power(column: np.ndarray) -> float:
     """Yeo and Johnson's power for skewed numbers, NaN for others."""
     deviations = column - column.mean()
@@ -269,9 +265,7 @@ def _learn_categories(feature: Feature, column: pd.Series, T: np.ndarray, *, cla
     kind = "continuous" if not classify else "binary" if n_classes == 2 else "multiclass"
     shuffled = {"shuffle": True, "random_state": seed}
     folds = KFold(5, **shuffled) if kind == "continuous" else StratifiedKFold(5, **shuffled)
-    encoder = (
-        TargetEncoder(target_type=kind, cv=folds) if CV_GIVEN else TargetEncoder(target_type=kind, cv=5, random_state=seed)
-    )
+    encoder = TargetEncoder(target_type=kind, **({"cv": folds} if CV_GIVEN else {"cv": 5, "random_state": seed}))
     values = np.asarray(feature.categories(column), object)[:, np.newaxis]
     found = encoder.fit_transform(values, T)
     known = list(encoder.categories_[0])

@@ -1,17 +1,16 @@
 """Folders of runs: a new one for each, with the model, its evidence, and all that is needed to train it again."""
 
-import csv
 import datetime
 import hashlib
-import io
 import json
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from bpkernel.serialization import write_atomically
 from bpkernel.tables import evidence
@@ -30,12 +29,10 @@ VERSIONS = ("numpy", "numba", "scikit-learn", "pandas")  # that the bits of a ru
 def new_folder(wanted: Path) -> Path:
     """Make a folder of this name, or with -2, -3 and so on behind it, where there is one with something in it.
 
-    Raises OSError if it cannot be made or written to.
+    Raises OSError if it cannot be made.
     """
     n, path = 1, wanted
-    while True:
-        if path.is_dir() and not any(path.iterdir()):
-            break
+    while not (path.is_dir() and not any(path.iterdir())):
         try:
             path.mkdir(parents=True)  # of two at once, only one succeeds
             break
@@ -44,8 +41,6 @@ def new_folder(wanted: Path) -> Path:
                 raise
         n += 1
         path = wanted.with_name(f"{wanted.name}-{n}")
-    if not os.access(path, os.W_OK):
-        raise PermissionError(13, os.strerror(13), str(path))
     return path
 
 
@@ -66,15 +61,14 @@ def scores_of(run: TrainingRun) -> dict[str, Any]:
     `importances`, unless there are very many columns, both on the test rows.
     """
     model = run.model
-    true = {part: model.target.values(getattr(run.splits, part)[model.target.name]) for part in PARTS}
+    true = {part: run.true_of(part) for part in PARTS}
     found: dict[str, Any] = {}
     for part in PARTS:
         X, T = run.inputs(part)
         found[part] = evidence.scores(model, true[part], model.net.predict(X)) | {"loss": model.net.loss(X, T)}
     found["guess"] = evidence.guess(model, true["train"], true["test"])
     if len(model.preparation.features) <= MOST_COLUMNS:
-        X = run.inputs("test")[0]
-        found["importances"] = importances(model, X, true["test"], run.options.seed, slopes=False)
+        found["importances"] = importances(model, run.inputs("test")[0], true["test"], run.options.seed, slopes=False)
     return found
 
 
@@ -104,20 +98,16 @@ def write(run: TrainingRun, folder: Path, title: str, scores: dict[str, Any], de
         write_atomically(folder / name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     write_atomically(folder / HISTORY, _rows(run).encode())
     if history.validation_score:
-        plot = learning_curve(history, title, model.net.loss_name, "accuracy" if model.classify else "R²")
+        plot = learning_curve(history, title, model.net.loss_name, model.score_name)
         write_atomically(folder / CURVE, plot)
 
 
 def _rows(run: TrainingRun) -> str:
     """The history as CSV."""
-    history, text = run.history, io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(
-        ["epoch", "loss", "validation_loss", "validation_accuracy" if run.model.classify else "validation_r2", "seconds"]
-    )
-    lists = history.loss, history.validation_loss, history.validation_score, history.seconds
-    rows.writerows([epoch + 1, *values] for epoch, values in enumerate(zip(*lists, strict=True)))
-    return text.getvalue()
+    history, score = run.history, "validation_accuracy" if run.model.classify else "validation_r2"
+    lists = {"loss": history.loss, "validation_loss": history.validation_loss, score: history.validation_score}
+    frame = pd.DataFrame({"epoch": range(1, len(history.loss) + 1)} | lists | {"seconds": history.seconds})
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -128,6 +128,7 @@ class TrainingRun:
             else SGD(0.01 if rate is None else rate, momentum=options.momentum)
         )
         self.history = History(len(train))
+        self._inputs: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def _target(self, frame: pd.DataFrame, name: str, loss: LossName, *, classify: bool) -> Target:
         if classify:
@@ -158,18 +159,24 @@ class TrainingRun:
         return classify, loss
 
     def inputs(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets of the rows for "train", "validation" or "test"."""
-        rows = getattr(self.splits, part)
-        return self.model.preparation.X(rows), self.model.target.T(rows[self.model.target.name])
+        """Inputs and targets of the rows for "train", "validation" or "test", as of a table to predict; computed once."""
+        if part not in self._inputs:
+            rows = getattr(self.splits, part)
+            self._inputs[part] = self.model.preparation.X(rows), self.model.target.T(rows[self.model.target.name])
+        return self._inputs[part]
+
+    def true_of(self, part: str) -> np.ndarray:
+        """Classes or numbers of the rows for a part (n,), as of `Target.values`."""
+        return self.model.target.values(getattr(self.splits, part)[self.model.target.name])
 
     def train(self, progress: bool) -> bool:
         """Train; returns False if interrupted by Ctrl-C, and the model then keeps what it has learnt."""
         net, (X_validation, T_validation) = self.model.net, self.inputs("validation")
-        true = self.model.target.values(self.splits.validation[self.model.target.name])
+        true = self.true_of("validation")
 
         def watch(history: History) -> None:
             self.history = history
-            history.validation_score.append(main_score(self.model, true, net.predict(X_validation)))
+            history.validation_score.append(main_score(self.model, true, self.model.predicted(net.predict(X_validation))))
 
         try:
             net.fit(
