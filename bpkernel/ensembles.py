@@ -1,13 +1,18 @@
 """What `train_many` returns: many nets, the course of their training, and their joint predictions."""
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import reduce
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bpkernel import model_files
 from bpkernel.callback import mode_of
 from bpkernel.extras import need
+from bpkernel.functions.custom import Activation, Loss
 from bpkernel.history import History
 from bpkernel.mlp import MLP
 
@@ -103,7 +108,8 @@ class Ensemble(Sequence[MLP]):
         noise of the targets.
         """
         y = self.outputs(X)
-        return (y.mean(axis=0), y.std(axis=0)) if return_std else y.mean(axis=0)
+        mean = _mean(y)
+        return (mean, np.sqrt(_mean((y - mean) ** 2))) if return_std else mean
 
     def to_frame(self) -> Any:
         """A pandas.DataFrame with a row for each net: the settings in which they differ, and the figures (extra `cli`)."""
@@ -120,6 +126,40 @@ class Ensemble(Sequence[MLP]):
             rows.append(row | ({"error": str(self.errors[number])} if number in self.errors else {}))
         return pandas.DataFrame(rows)
 
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+        """Write the trained nets and their histories to a safetensors file, whole or not at all (needs the extra `save`).
+
+        The histories are without times: the same nets give the same file.
+        `metadata` may hold anything that JSON can, as of `MLP.save`; `load_with_metadata` reads it.
+        """
+        if not self.trained:
+            raise ValueError(NONE_TRAINED)
+        histories = [asdict(history) | {"seconds": []} for history in self.histories if history is not None]
+        model_files.write_many(self.trained, path, metadata, {"histories": histories})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], functions: Sequence[Activation | Loss] = ()) -> "Ensemble":
+        """Read nets that `save` wrote, or one that `MLP.save` wrote; nothing in the file is run.
+
+        The `configs` are empty: files do not hold them.  For `functions` and errors see `MLP.load`.
+        """
+        return cls.load_with_metadata(path, functions)[0]
+
+    @classmethod
+    def load_with_metadata(
+        cls, path: str | os.PathLike[str], functions: Sequence[Activation | Loss] = ()
+    ) -> tuple["Ensemble", dict[str, Any]]:
+        """Read nets and the metadata that they were saved with; raises what `load` does."""
+        nets, metadata = model_files.read_many(lambda: MLP.__new__(MLP), path, functions)
+        metadata.pop("training", None)
+        try:
+            histories = [History(**own) for own in metadata.pop("histories", [{"n_samples": 0}] * len(nets))]
+        except TypeError:
+            histories = []
+        if len(histories) != len(nets):
+            raise ValueError(f"{str(path)!r} does not hold the histories of its nets")
+        return cls(nets, histories, [{} for _ in nets]), metadata
+
     def _differs(self, name: str) -> bool:
         """Whether the nets have different settings of a name."""
         first = self.configs[0].get(name)
@@ -132,6 +172,12 @@ class Ensemble(Sequence[MLP]):
         scores = self.scores()
         best = "" if np.isnan(scores).all() else f", best: {self.best()} with {np.nanmin(scores):.4g}"
         return f"Ensemble({len(self)} nets{failed}{best})"
+
+
+def _mean(y: np.ndarray) -> np.ndarray:
+    """The mean over the nets of y (n_nets, n_samples, n_outputs), summed in the same order for any n_samples."""
+    total: np.ndarray = reduce(np.add, y)
+    return total / y.dtype.type(len(y))
 
 
 class Interrupted(KeyboardInterrupt):

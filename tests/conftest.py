@@ -1,6 +1,7 @@
 """What tests of all folders share."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -60,6 +61,11 @@ def one_blas_thread():
     """NumPy's products on one thread: threads of BLAS wait for one another in loops, which takes long where cores are busy."""
     with threadpoolctl.threadpool_limits(1, "blas"):
         yield
+
+
+def pytest_configure() -> None:
+    """Let tests of Ctrl-C work also where the shell has made a job in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -114,7 +114,59 @@ def test_predictions_are_means_and_spreads(data):
     np.testing.assert_array_equal(found.outputs(data[0]), y)
     np.testing.assert_array_equal(mean, y.mean(axis=0))
     np.testing.assert_array_equal(found.predict(data[0]), mean)
-    np.testing.assert_array_equal(std, y.std(axis=0))
+    np.testing.assert_array_equal(std, np.sqrt(((y - mean) ** 2).mean(axis=0)))
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 17])
+def test_a_sample_alone_has_the_bits_it_has_in_a_batch(data, n):
+    found = bp.train_many(n, *data, **SETTINGS)
+    batch = found.predict(data[0], return_std=True)
+    for i in range(5):
+        alone = found.predict(data[0][i : i + 1], return_std=True)
+        for one, other in zip(alone, batch, strict=True):
+            np.testing.assert_array_equal(one[0], other[i])
+
+
+def test_a_file_holds_the_nets_that_were_trained(data, tmp_path):
+    path, huber = tmp_path / "nets.safetensors", bp.Loss(lambda y, t: abs(y - t), lambda y, t: np.sign(y - t), "own")
+    configs = [{}, {"optimizer": bp.SGD(1e30)}, {"layer_sizes": (3, 4, 5, 1), "loss": huber}]
+    found = bp.train_many(configs, *data, **SETTINGS)
+    found.save(path, {"note": "é"})
+    loaded, metadata = bp.Ensemble.load_with_metadata(path, [huber])
+    same_nets(loaded, found.trained)
+    assert [net.layer_sizes for net in loaded] == [(3, 8, 1), (3, 4, 5, 1)]
+    assert [history.loss for history in loaded.histories] == [found.histories[number].loss for number in (0, 2)]
+    assert metadata["note"] == "é"
+    np.testing.assert_array_equal(loaded.predict(data[0]), found.predict(data[0]))
+    with pytest.raises(ValueError, match="own"):
+        bp.Ensemble.load(path)
+    with pytest.raises(ValueError, match=r"several nets: read it with bp\.Ensemble\.load"):
+        bp.MLP.load(path)
+    with pytest.raises(ValueError, match="keys other than format, histories, net, nets"):
+        found.save(path, {"nets": 1})
+
+
+def test_the_file_of_one_net_is_an_ensemble_of_one(data, tmp_path):
+    net = bp.MLP((3, 8, 1), random_state=0)
+    net.save(tmp_path / "net")
+    loaded = bp.Ensemble.load(tmp_path / "net")
+    np.testing.assert_array_equal(loaded.predict(data[0]), net.predict(data[0]))
+
+
+def test_a_damaged_file_of_nets_is_refused(data, tmp_path):
+    path = tmp_path / "nets.safetensors"
+    bp.train_many(2, *data, **SETTINGS).save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(200):
+        broken = bytearray(whole)
+        for place in rng.integers(0, 8 + int.from_bytes(whole[:8], "little"), 3):
+            broken[place] = rng.integers(256)
+        path.write_bytes(broken)
+        try:
+            loaded = bp.Ensemble.load(path)
+        except ValueError:
+            continue
+        assert np.isfinite(loaded.predict(data[0])).all()  # the damage is in a figure of a history
 
 
 def test_a_net_that_diverges_does_not_stop_the_others(data):

@@ -65,6 +65,8 @@ net.fit(X, T, epochs=3, optimizer=bp.AdamW(bp.schedules.Cosine(0.01)), checkpoin
 bp.SGD(lambda step: 0.1), bp.RMSprop(0.1), bp.Adagrad(0.1), bp.NAdam(0.1), bp.Lion(1e-4, weight_decay=0.1)
 many: bp.Ensemble = bp.train_many([{"alpha": 0.1}, {"alpha": 1.0}], X, T, layer_sizes=(2, 3, 2), progress=True)
 best: bp.MLP = many[many.best("loss")]
+many.save("nets", {"note": 1})
+again: bp.Ensemble = bp.Ensemble.load("nets")
 net.dropout, net.input_dropout = 0.1, 0.2
 bp.Activation(lambda a: a, lambda a, z: 1.0, "other", g_second=lambda a, z: 0.0)
 tiny: float = bp.reference.TINY
