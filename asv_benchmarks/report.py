@@ -226,6 +226,23 @@ def memory(frame: pd.DataFrame) -> str:
     return markdown(["fit of 200,000 × 100 float32", *frame["library"].unique()], rows)
 
 
+def real_tables(frame: pd.DataFrame) -> str:
+    """Scores of `bpkernel train` on published tables beside those of other models: mean and standard deviation of the seeds."""
+    others = [name for name in frame["model"].unique() if name != "bpkernel"]
+    rows = []
+    for name, some in each(frame, "table"):
+        scores = {model: own.sort_values("seed")["value"].to_numpy() for model, own in each(some, "model")}
+        best = max((model for model in others if model != "bpkernel before"), key=lambda model: scores[model].mean())
+        gain = scores["bpkernel"] - scores[best]
+        first = some.iloc[0]
+        cells = [f"{scores[model].mean():.3f} ± {scores[model].std(ddof=1):.3f}" for model in ("bpkernel", *others)]
+        seconds = some.loc[some["model"] == "bpkernel", "seconds"].mean()
+        what = f"{name}, {first['rows']:,} × {first['columns']}, {first['score']}"
+        rows.append([what, *cells, f"{gain.mean():+.3f} ± {gain.std(ddof=1) / np.sqrt(len(gain)):.3f}", f"{seconds:.1f} s"])
+    header = ["table, rows × columns, score", "bpkernel", *others, "lead over the better of the last two", "seconds"]
+    return markdown([name.replace("bpkernel before", "defaults before") for name in header], rows)
+
+
 def history(frame: pd.DataFrame) -> str:
     """Time of an epoch, for each commit."""
     nets = [net for net in pictures.SHOWN if net in set(frame["parameter"])]
@@ -253,6 +270,7 @@ TABLES: dict[str, tuple[str, Callable[[pd.DataFrame], str], str]] = {
     "first_fit": ("first_fit", first_fit, "Import and first fit of a process"),
     "functions": ("functions", functions, "exp and tanh"),
     "drop_in": ("drop_in", drop_in, "Estimators"),
+    "real_tables": ("real_tables", real_tables, "Published tables"),
     "memory": ("memory", memory, "Memory"),
     "history": ("history", history, "Time of an epoch, by commit"),
 }

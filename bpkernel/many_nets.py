@@ -208,7 +208,7 @@ def _train(
         try:
             for ended in _ended([pool.submit(train, number) for number in range(len(nets))]):
                 ended.result()
-                advance()
+                advance(1, "")
         except BaseException as reason:
             stopped.set()
             for fit in list(running.values()):

@@ -124,22 +124,27 @@ class Lines:
 
 
 @contextmanager
-def count_bar(n: int, unit: str, *, shown: bool, seconds: float = 5.0) -> Iterator[Callable[[], None]]:
-    """A function that counts one of n things more, and shows how many there are: a bar, or a line every few seconds."""
+def count_bar(n: int, unit: str, *, shown: bool, seconds: float = 5.0) -> Iterator[Callable[[int, str], None]]:
+    """A function that counts some of n things more, and shows how many there are with a note: a bar, or lines now and then."""
     if not shown or not sys.stderr.isatty():
         done, last = 0, time.monotonic()
 
-        def advance() -> None:
+        def advance(more: int, note: str) -> None:
             nonlocal done, last
-            done += 1
-            if shown and (done == n or time.monotonic() - last >= seconds):
+            done += more
+            if shown and more > 0 and (done == n or time.monotonic() - last >= seconds):
                 last = time.monotonic()
-                print(f"{unit} {done}/{n}", file=sys.stderr, flush=True)
+                print(f"{unit} {done}/{n}  {note}".rstrip(), file=sys.stderr, flush=True)
 
         yield advance
         return
     bar = need("tqdm.auto", "cli").tqdm(total=n, unit=unit)
+
+    def show(more: int, note: str) -> None:
+        bar.set_postfix_str(note, refresh=False)
+        bar.update(more)
+
     try:
-        yield lambda: bar.update()
+        yield show
     finally:
         bar.close()

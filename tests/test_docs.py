@@ -26,6 +26,33 @@ def run(block: str, names: dict[str, object], line: int, page: str = "nets.md") 
     return sum(bool(example.want) for example in test.examples)
 
 
+def run_commands(block: str) -> int:
+    """Run the commands of a block that end by themselves; returns how many there are."""
+    from bpkernel.cli.commands import app
+
+    lines = [line.partition("  #")[0].split() for line in block.splitlines()]
+    lines = [words for words in lines if words[:1] == ["bpkernel"] and words[1] != "serve"]
+    for words in lines:
+        app(words[1:], standalone_mode=False)
+    return len(lines)
+
+
+def test_the_commands_and_examples_of_tables_run_in_order(tmp_path, monkeypatch):
+    pytest.importorskip("typer")
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    text, compared, commands = (DOCS / "tables.md").read_text(encoding="utf-8"), 0, 0
+    names: dict[str, object] = {"__name__": "page"}
+    for match in re.finditer(r"```(python|console)\n(.*?)```", text, re.DOTALL):
+        if match[1] == "console":
+            commands += run_commands(match[2])
+        else:
+            compared += run(match[2], names, text.count("\n", 0, match.start(2)), "tables.md")
+    assert compared >= 5
+    assert commands >= 5
+    assert (tmp_path / "cancer.onnx").exists()
+
+
 @pytest.mark.parametrize(("page", "least"), [("nets.md", 20), ("derivatives.md", 12), ("training.md", 16)])
 def test_the_examples_run_in_order_and_give_the_outputs_shown(page, least, tmp_path, monkeypatch):
     pytest.importorskip("safetensors")

@@ -84,7 +84,7 @@ def test_the_set_up_commands_are_in_the_readme():
     assert 'pip install ".[all]" && bpkernel train digits' in commands
     assert 'pip install ".[test]" && pytest' in commands
     extras = set(importlib.metadata.metadata("bpkernel").get_all("Provides-Extra"))
-    assert extras == {"all", "cli", "plot", "save", "scipy", "sklearn", "test", "dev", "peers"}
+    assert extras == {"all", "cli", "onnx", "plot", "save", "scipy", "serve", "sklearn", "test", "dev", "peers"}
 
 
 def test_the_changelog_has_a_section_for_the_version():

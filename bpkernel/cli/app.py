@@ -47,7 +47,7 @@ def sizes_of(text: str, option: str = "--hidden") -> tuple[int, ...]:
     return sizes
 
 
-def choice(*names: str, help: str | None = None) -> Any:
+def choice(*names: str, help: str | None = None, rich_help_panel: str | None = None) -> Any:
     """An option with a fixed set of values."""
 
     def parse(text: str) -> str:
@@ -55,7 +55,7 @@ def choice(*names: str, help: str | None = None) -> Any:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(names)}")
         return text
 
-    return typer.Option(parser=parse, metavar=f"[{'|'.join(names)}]", help=help)
+    return typer.Option(parser=parse, metavar=f"[{'|'.join(names)}]", help=help, rich_help_panel=rich_help_panel)
 
 
 def folder(path: Path) -> Path:

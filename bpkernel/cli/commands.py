@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from bpkernel import gradient_check
 from bpkernel.cli import bench as benchmark
-from bpkernel.cli import train, trained
+from bpkernel.cli import run_list, serve, train, trained
 from bpkernel.cli.app import app, choice, folder, out, run, sizes_of
 from bpkernel.cli.check import largest_errors, parameter_by_parameter, table_of
 from bpkernel.cli.peers import Workload
@@ -18,7 +18,7 @@ from bpkernel.codegen.disk_cache import CACHE_FOLDER
 from bpkernel.serialization import write_atomically
 from bpkernel.validation import FloatName
 
-__all__ = ["out", "run", "train", "trained"]  # the last two hold commands, too
+__all__ = ["out", "run", "run_list", "serve", "train", "trained"]  # modules that hold commands are among them
 
 
 @app.command()

@@ -1,45 +1,53 @@
-"""The command that trains a net on a table."""
+"""The command that trains a model on a table."""
 
 import json
-import shlex
+import shutil
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, fields
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
+from rich.console import Console
 
-from bpkernel.cli.app import app, choice, folder, out, show, sizes_of
+from bpkernel.cli import train_output, train_settings
+from bpkernel.cli.app import app, choice, out, show
+from bpkernel.cli.train_settings import Job
 from bpkernel.functions.activations import HIDDEN, HiddenActivation
 from bpkernel.functions.losses import LossName
-from bpkernel.tables import evidence, leaks, reading, runs, training_run
-from bpkernel.tables.columns import Column, Overrules
-from bpkernel.tables.datasets import DATASETS, dataset
-from bpkernel.tables.delimited import TableError
+from bpkernel.tables import evidence, leaks, options, reading, runs, training_run
+from bpkernel.tables.datasets import DATASETS
+from bpkernel.tables.options import Options
 from bpkernel.validation import FloatName
 
-DEFAULTS = training_run.Options()
-KINDS = tuple(field.name for field in fields(Overrules))
+DEFAULTS = Options()
+COLUMNS, NETS, LEARNING, SCORES = "The table", "The nets", "Training", "Evidence"
 
 
 def _fraction(help: str) -> Any:
-    return typer.Option(min=0.01, max=0.9, help=help)
+    return typer.Option(min=0.01, max=0.9, help=help, rich_help_panel=SCORES)
 
 
 def _columns(help: str) -> Any:
-    return typer.Option(help=f"{help} May be repeated.", show_default=False)
+    return typer.Option(help=f"{help} May be repeated.", show_default=False, rich_help_panel=COLUMNS)
+
+
+def _net(help: str, **limits: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=NETS, **limits)
+
+
+def _learning(help: str, **limits: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=LEARNING, **limits)
 
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Annotated[
         list[str] | None,
         typer.Argument(help=f"{', '.join(DATASETS)}, or files with the same columns: {reading.FORMATS}; - for standard input."),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Column to predict; required for a file.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column to predict; required for a file.", rich_help_panel=COLUMNS)] = None,
     drop: Annotated[list[str] | None, _columns("Column to leave out.")] = None,
     id: Annotated[
         list[str] | None, _columns("Column that names the rows: not used, and carried through to predictions.")
@@ -47,192 +55,199 @@ def train(
     numeric: Annotated[list[str] | None, _columns("Column of numbers; cells that are none count as missing.")] = None,
     categorical: Annotated[list[str] | None, _columns("Column of categories, even if they look like numbers.")] = None,
     date: Annotated[list[str] | None, _columns("Column of dates; cells that are none count as missing.")] = None,
+    day_first: Annotated[
+        bool, typer.Option("--day-first", help="Read 3/4/2021 as 3 April, not March 4.", rich_help_panel=COLUMNS)
+    ] = False,
     header: Annotated[
-        bool | None, typer.Option(help="Whether text begins with the names of the columns. Default: told from the text.")
+        bool | None,
+        typer.Option(
+            help="Whether text begins with the names of the columns. Default: told from the text.", rich_help_panel=COLUMNS
+        ),
     ] = None,
-    sheet: Annotated[str | None, typer.Option(help="Sheet of an Excel file. Default: the first.")] = None,
-    hidden: Annotated[str, typer.Option(help="Units of each hidden layer; '' for none.")] = ",".join(map(str, DEFAULTS.hidden)),
-    activation: Annotated[HiddenActivation, choice(*HIDDEN, help="Activation of the hidden layers.")] = DEFAULTS.activation,
+    sheet: Annotated[
+        str | None, typer.Option(help="Sheet of an Excel file. Default: the first.", rich_help_panel=COLUMNS)
+    ] = None,
     task: Annotated[
         str | None,
-        choice("classification", "regression", help="Kind of problem. Default: told from the target."),
+        choice("classification", "regression", help="Kind of problem. Default: told from the target.", rich_help_panel=COLUMNS),
     ] = None,
+    hidden: Annotated[str, _net("Units of each hidden layer; '' for none.")] = ",".join(map(str, DEFAULTS.hidden)),
+    activation: Annotated[
+        HiddenActivation, choice(*HIDDEN, help="Activation of the hidden layers.", rich_help_panel=NETS)
+    ] = DEFAULTS.activation,
     loss: Annotated[
         LossName | None,
-        choice(*training_run.OUTPUTS, help="Loss. Default: cross_entropy for classification, squared_error for regression."),
+        choice(
+            *options.OUTPUTS,
+            help="Loss. Default: cross_entropy for classification, squared_error for regression.",
+            rich_help_panel=NETS,
+        ),
     ] = None,
-    optimizer: Annotated[str, choice("adam", "sgd", help="Optimizer.")] = DEFAULTS.optimizer,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate. Default: 0.001 for adam, 0.01 for sgd.")] = None,
-    momentum: Annotated[float, typer.Option(help="Momentum of sgd.")] = DEFAULTS.momentum,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a mini-batch.")] = DEFAULTS.batch_size,
-    epochs: Annotated[int, typer.Option(min=1, help="Maximum number of passes over the training rows.")] = DEFAULTS.epochs,
+    quantiles: Annotated[
+        str, _net("Predict quantiles, such as 0.05,0.5,0.95; validation rows correct them. The median is always one.")
+    ] = "",
+    dropout: Annotated[float, _net("Probability that a hidden unit is left out of a step.", min=0.0, max=0.9)] = 0.0,
+    ensemble: Annotated[
+        int,
+        _net(
+            "Nets whose predictions are averaged. Each is trained without one fold of the rows, which validates it; with 1, "
+            "a part of the rows is for validation only.",
+            min=1,
+        ),
+    ] = DEFAULTS.ensemble,
+    dtype: Annotated[
+        FloatName, choice("float32", "float64", help="Floating-point type.", rich_help_panel=NETS)
+    ] = DEFAULTS.dtype,
+    optimizer: Annotated[str, choice(*options.RATES, help="Optimizer.", rich_help_panel=LEARNING)] = DEFAULTS.optimizer,
+    learning_rate: Annotated[
+        float | None,
+        _learning("Learning rate. Default: " + ", ".join(f"{rate:g} for {name}" for name, rate in options.RATES.items()) + "."),
+    ] = None,
+    schedule: Annotated[
+        str, choice(*options.SCHEDULES, help="How the learning rate changes over the epochs.", rich_help_panel=LEARNING)
+    ] = DEFAULTS.schedule,
+    weight_decay: Annotated[float, _learning("Weight decay of adamw.", min=0.0)] = DEFAULTS.weight_decay,
+    momentum: Annotated[float, _learning("Momentum of sgd.", min=0.0, max=1.0)] = DEFAULTS.momentum,
+    batch_size: Annotated[
+        int | None, _learning("Rows in a mini-batch. Default: from 16 to 256, by the number of rows.", min=1)
+    ] = None,
+    epochs: Annotated[int, _learning("Maximum number of passes over the training rows.", min=1)] = DEFAULTS.epochs,
     early_stopping: Annotated[
-        bool, typer.Option(help="Stop when the validation loss no longer improves.")
+        bool, _learning("Stop when the validation rows are no longer predicted better.")
     ] = DEFAULTS.early_stopping,
-    patience: Annotated[int, typer.Option(min=1, help="Epochs to wait for a lower validation loss.")] = DEFAULTS.patience,
-    test_fraction: Annotated[float, _fraction("Fraction of the rows for the test.")] = DEFAULTS.test_fraction,
-    validation_fraction: Annotated[float, _fraction("Fraction of the rows for validation.")] = DEFAULTS.validation_fraction,
+    patience: Annotated[int, _learning("Epochs to wait for a better validation score.", min=1)] = DEFAULTS.patience,
+    class_weight: Annotated[
+        str | None,
+        choice(
+            "balanced",
+            help="balanced: rare classes count as much as frequent ones. Their probabilities are then too high.",
+            rich_help_panel=LEARNING,
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        choice(
+            *options.METRICS,
+            help="Score of the validation rows that decides when to stop, and in --tune. Default: the loss.",
+            rich_help_panel=LEARNING,
+        ),
+    ] = None,
+    tune: Annotated[
+        bool, _learning("Try sizes and learning rates, and keep what is best for the validation rows; 12 to 15 times the work.")
+    ] = False,
+    time_limit: Annotated[
+        float | None, _learning("Most seconds of training; with it, the result depends on the speed.", min=0.001)
+    ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the train/test split, the initial weights and the sample order.")
+        int, _learning("Seed of the splits, the initial weights and the sample order.", min=0, max=2**32 - 1)
     ] = DEFAULTS.seed,
-    dtype: Annotated[FloatName, choice("float32", "float64", help="Floating-point type.")] = DEFAULTS.dtype,
+    threads: Annotated[int | None, _learning("Threads. Default: all. The result is the same.", min=1)] = None,
+    test_fraction: Annotated[float, _fraction("Fraction of the rows for the test.")] = DEFAULTS.test_fraction,
+    validation_fraction: Annotated[
+        float, _fraction("Fraction of the rows for validation; with --ensemble 1.")
+    ] = DEFAULTS.validation_fraction,
+    cv: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Repeat the run with each of so many folds as the test rows, for error bars.", rich_help_panel=SCORES
+        ),
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Repeat the run with other splits and weights, for error bars.", rich_help_panel=SCORES),
+    ] = 1,
     output: Annotated[
         Path | None, typer.Option(help="New folder for the results. Default: runs/NAME, or runs/NAME-2 and so on.")
     ] = None,
     again: Annotated[
         Path | None,
-        typer.Option("--from", help="run.json of an earlier run: train it again with its data and options, to the same bits."),
+        typer.Option(
+            "--from",
+            help="run.json of an earlier run: train it again with its data and options, to the same bits. Options that are "
+            "given, too, take their place.",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of a run that was interrupted: go on, to the same bits as without a break.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the scores and the paths.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print all inputs of the nets, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print scores and description as JSON, for programs.")] = False,
 ) -> None:
-    """Train a net on a table, print its scores, and save it with the evidence in a new folder.
+    """Train nets on a table, print their scores, and save the model with the evidence in a new folder.
 
     What each column holds is told first. Missing cells are filled with the median and told to the net; rare and unseen
     categories are one category; dates become elapsed days and the time of the week and year; columns that name the rows,
     have one value or another text in each row are not used. The options --id, --drop, --numeric, --categorical and --date
-    overrule. Rows are split into training, validation and test sets.
+    overrule. The scores are those of rows that no net has seen.
 
     Example: `bpkernel train houses.csv --target price --hidden 100,50 --epochs 500`
     """
-    if again is not None:
-        options, told, data = _again(again, data)
-    else:
-        options = training_run.Options(
-            hidden=sizes_of(hidden),
-            activation=activation,
-            task=task,
-            loss=loss,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            momentum=momentum,
-            batch_size=batch_size,
-            epochs=epochs,
-            patience=patience,
-            early_stopping=early_stopping,
-            seed=seed,
-            dtype=dtype,
-            test_fraction=test_fraction,
-            validation_fraction=validation_fraction,
-        )
-        overrules = Overrules(id or [], drop or [], numeric or [], categorical or [], date or [])
-        told = asdict(overrules) | {"target": target, "header": header, "sheet": sheet}
-    quiet = quiet or as_json
-    read, name = _table(data or [], told)
+    if threads is not None:
+        train_settings.use_threads(threads)
+    job = train_settings.job_of(dict(context.params), _given(context))
+    _carry_out(job, quiet=quiet or as_json, verbose=verbose, as_json=as_json)
+
+
+def _given(context: typer.Context) -> set[str]:
+    """The parameters that the command line has."""
+    return {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+
+
+def _carry_out(job: Job, *, quiet: bool, verbose: bool, as_json: bool) -> None:
+    if job.note and not as_json:
+        show(f"note: {job.note}")
     start = time.perf_counter()
-    kinds = Overrules(**{name: told[name] for name in KINDS})
-    run = training_run.TrainingRun(read.frame, told["target"], options, kinds, read.header)
+    read, name = train_settings.table(job.data, job.told)
+    all_runs = training_run.repeated(read.frame, job.told["target"], job.options, job.kinds, read.header)
+    run = next(all_runs)
     signs = leaks.signs(run)
     if not quiet:
-        _tell(run, read, name)
+        train_output.table_and_net(run, read, name, verbose=verbose)
     if not as_json:
         for sign in signs:
             show(f"warning: {sign}")
-    where = _results_folder(output or Path("runs") / name, own=output is not None)
-    if not run.train(progress=not quiet) and not as_json:
-        out.print("[yellow]interrupted[/yellow]: the model is saved as trained so far")
-    scores = runs.scores_of(run)
-    described = runs.description(run, data or [], told, time.perf_counter() - start)
-    runs.write(run, where, f"{name}: learning curve", scores, described)
+    described = job.described or runs.description(run, job.data, job.told)
+    where = job.folder
+    if where is None or not job.resumes:
+        where = train_settings.results_folder(where or Path("runs") / name, own=where is not None)
+    runs.write_json(where / runs.RUN, described)
+    try:
+        trained = run.train(runs.execution(where, 0, progress=not quiet, resume=job.resumes))
+        scores = runs.scores_of(trained)
+        if trained.trained.complete and job.options.n_runs > 1:
+            scores |= _repeat(all_runs, job, where, scores["test"], quiet=quiet)
+    except KeyboardInterrupt:
+        Console(stderr=True).print(f"interrupted; to go on: bpkernel train --resume {where}", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    except Exception:
+        if not job.resumes:
+            shutil.rmtree(where, ignore_errors=True)
+        raise
+    if trained.trained.complete:
+        described |= {"finished": runs.now()}
+    described |= runs.of_nets(trained, time.perf_counter() - start)
+    runs.write(trained, where, name, scores, described, signs)
     if as_json:
         print(json.dumps({"folder": str(where), "warnings": signs, "scores": scores, "run": described}, ensure_ascii=False))
         return
-    _results(run, scores, where)
+    if not trained.trained.complete:
+        out.print("[yellow]interrupted[/yellow]: the model is saved as trained so far")
+        show(f"to go on        bpkernel train --resume {where}")
+    train_output.results(trained, scores, job.options, where)
 
 
-def _again(path: Path, data: list[str] | None) -> tuple[training_run.Options, dict[str, Any], list[str]]:
-    """The options of an earlier run, what was told of its table, and its data unless others are given."""
-    described = runs.read_description(path)
-    try:
-        options = training_run.Options(**described["options"] | {"hidden": tuple(described["options"]["hidden"])})
-        told, its_data = (
-            {name: described["told"][name] for name in (*KINDS, "target", "header", "sheet")},
-            list(described["data"]),
-        )
-    except (KeyError, TypeError):
-        raise TableError(f"{path} was written by another version: its options are not known") from None
-    if not data and runs.digest(its_data) != described.get("sha256"):
-        show(f"note: {', '.join(its_data)} holds other data than in that run")
-    return options, told, data or its_data
-
-
-def _table(data: list[str], told: dict[str, Any]) -> tuple[reading.Read, str]:
-    """The table, and a name for the run; the name of the target is added to `told`."""
-    if not data:
-        raise typer.BadParameter(f"name a table: a file, or one of {', '.join(DATASETS)}", param_hint="DATA")
-    if len(data) == 1 and data[0] in DATASETS:
-        frame, own = dataset(data[0])
-        told["target"] = told["target"] or own
-        return reading.Read(frame, [], True), data[0]
-    if len(data) == 1 and data[0] != reading.STDIN and not Path(data[0]).suffix and not Path(data[0]).is_file():
-        raise typer.BadParameter(f"{data[0]!r} is neither a file nor one of {', '.join(DATASETS)}", param_hint="DATA")
-    read = reading.read(data, header=told["header"], sheet=told["sheet"])
-    if told["target"] is None:
-        raise typer.BadParameter(f"name the column to predict, one of {', '.join(read.frame.columns)}", param_hint="--target")
-    return read, "table" if data[0] == reading.STDIN else Path(data[0]).name.split(".")[0] or "table"
-
-
-def _results_folder(path: Path, *, own: bool) -> Path:
-    """A new folder for results, made before any work starts."""
-    if own and path.is_dir() and any(path.iterdir()):
-        raise typer.BadParameter(f"{path} is not empty, and runs are kept: name a new folder", param_hint="--output")
-    return folder(path if own else runs.new_folder(path))
-
-
-def _tell(run: training_run.TrainingRun, read: reading.Read, name: str) -> None:
-    """What the table holds, and the net."""
-    for note in read.notes:
-        show(f"note: {note}")
-    out.print(_table_of(run.columns))
-    splits, net, target = run.splits, run.model.net, run.model.target.name
-    rows = {part: len(getattr(splits, part)) for part in runs.PARTS}
-    out.print(
-        f"[bold]{escape(name)}[/bold]: {len(read.frame)} rows, {rows['train']} for training, {rows['validation']} for "
-        f"validation, {rows['test']} for test; {len(run.model.preparation.features)} columns → {escape(target)}"
-    )
-    out.print(
-        f"net {'-'.join(map(str, net.layer_sizes))}, {run.options.activation}, {net.output_activation}, {net.loss_name}, "
-        f"{net.dtype}; {run.optimizer}"
-    )
-
-
-def _table_of(columns: Iterable[Column]) -> Table:
-    """The columns for people; many of the same kind are one row."""
-    told = Table("column", "kind", "missing", "distinct", "what becomes of it")
-    together: dict[tuple[Any, ...], list[Column]] = {}
-    for column in columns:
-        same = (column.kind, column.fate, column.missing == 0) if column.kind != "target" else (column.name,)
-        together.setdefault(same, []).append(column)
-    for group in together.values():
-        if len(group) > 10:
-            first, last = group[0], group[-1]
-            distinct = sorted(column.distinct for column in group)
-            names = escape(f"{first.name} … {last.name} ({len(group)} columns)")
-            told.add_row(
-                names, first.kind, str(sum(c.missing for c in group)), f"{distinct[0]}-{distinct[-1]}", escape(first.fate)
-            )
-            continue
-        for column in group:
-            kind = f"{column.kind} ({column.style})" if column.kind == "date" and column.style else column.kind
-            told.add_row(escape(column.name), escape(kind), str(column.missing), str(column.distinct), escape(column.fate))
-    return told
-
-
-def _results(run: training_run.TrainingRun, scores: dict[str, Any], where: Path) -> None:
-    history = run.history
-    names = ["accuracy", "balanced_accuracy", "roc_auc"] if run.model.classify else ["r2", "rmse", "mae"]
-    figures = Table("rows", *(evidence.SHOWN[name] for name in names), f"loss ({run.model.net.loss_name})")
-    cell = lambda part, key: f"{scores[part][key]:.4g}" if key in scores[part] else ""  # noqa: E731
-    main = names[0]
-    for part in (*runs.PARTS, "guess"):
-        first = f"{scores[part][main]:.4f}" if main in scores[part] else ""
-        label = part if part != "guess" else "test, by the most frequent class" if run.model.classify else "test, by the mean"
-        figures.add_row(label, first, *(cell(part, name) for name in names[1:]), cell(part, "loss"))
-    out.print(figures)
-    if history.best_epoch is not None:
-        out.print(f"kept the weights of epoch {history.best_epoch + 1} of {len(history.loss)}, with the lowest validation loss")
-    show(f"model           {where / runs.MODEL}")
-    if history.validation_score:
-        show(f"learning curve  {where / runs.CURVE}")
-    show(f"all scores      {where / runs.METRICS}")
-    show(f"to predict      bpkernel predict {shlex.quote(str(where / runs.MODEL))} DATA.csv")
+def _repeat(
+    others: Iterator[training_run.TrainingRun], job: Job, where: Path, first: dict[str, Any], *, quiet: bool
+) -> dict[str, Any]:
+    """Train again for each further fold or seed; the spread of the scores of the test rows."""
+    found = [first]
+    for number, run in enumerate(others, start=1):
+        if not quiet:
+            show(f"run {number + 1} of {job.options.n_runs}")
+        trained = run.train(runs.execution(where, number, progress=not quiet, resume=job.resumes))
+        if not trained.trained.complete:
+            raise KeyboardInterrupt
+        y, true = trained.outputs("test")
+        found.append(evidence.scores(trained.model, true, y))
+    return {"cross_validation" if job.options.cv else "seeds": training_run.spread(found)}

@@ -16,7 +16,7 @@ from rich.table import Table
 from bpkernel.cli.app import app, out, show
 from bpkernel.extras import need
 from bpkernel.serialization import open_atomically
-from bpkernel.tables import cells, evidence, reading, runs
+from bpkernel.tables import cells, evidence, onnx_export, reading
 from bpkernel.tables.delimited import TableError
 from bpkernel.tables.importance import importances
 from bpkernel.tables.model import Model
@@ -78,8 +78,8 @@ def _tell_score(trained: Model, true: np.ndarray, predicted: np.ndarray) -> None
         what = "whose target is a known class" if trained.classify else "or more whose target is a number"
         show(f"not scored: it takes {wanted} row{'s' if wanted > 1 else ''} {what}")
         return
-    found = evidence.main_score(trained, true[known], predicted[known])
-    show(f"{trained.score_name} {found:.4f}" + (f" of the {n} rows with a target" if n < len(known) else ""))
+    found = evidence.main_score_of(true[known], predicted[known], classify=trained.classify)
+    show(f"{evidence.score_name(trained.classify)} {found:.4f}" + (f" of the {n} rows with a target" if n < len(known) else ""))
 
 
 def _writer(output: Path, stack: ExitStack) -> Any:
@@ -178,43 +178,25 @@ def explain(
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
-    table = Table("column", *([] if true is None else [f"drop of {trained.score_name}"]), "slope")
+    table = Table("column", *([] if true is None else [f"drop of {evidence.score_name(trained.classify)}"]), "slope")
     for name, of_column in found.items():
         drop = [] if true is None else [f"{of_column['drop']:.4f} ± {of_column['drop_std']:.4f}"]
         table.add_row(escape(name), *drop, f"{of_column['slope']:.4g}")
     out.print(table)
 
 
-@app.command("runs")
-def list_runs(
-    where: Annotated[Path, typer.Argument(help="Folder with runs.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON, for programs.")] = False,
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Model saved by `bpkernel train`.")],
+    onnx: Annotated[Path, typer.Option(help="ONNX file to write.")] = Path("model.onnx"),
 ) -> None:
-    """List the runs in a folder with their scores, the oldest first.
+    """Write a saved model as an ONNX graph, for programs without Python.
 
-    Example: `bpkernel runs`
+    It takes the columns of a table as they are, prepares them and gives the predictions. Inputs have the names of the columns
+    and the shape (n, 1): numbers and booleans (1, 0) in float64, NaN where they are missing; dates as days since 1970; text,
+    "" where it is missing.
+
+    Example: `bpkernel export runs/iris/model.safetensors --onnx iris.onnx`
     """
-    if not where.is_dir():
-        raise TableError(f"there is no folder {where}: 'bpkernel train' makes it")
-    found = list(runs.found(where))
-    if as_json:
-        print(
-            json.dumps([{"folder": str(path), "run": run, "scores": scores} for path, run, scores in found], ensure_ascii=False)
-        )
-        return
-    table = Table("run", "finished", "target", "net", "score on test rows", "by guess", "seconds")
-    for path, run, scores in found:
-        main = "accuracy" if "accuracy" in scores["test"] else "r2"
-        score = lambda part, main=main, scores=scores: f"{scores[part].get(main, float('nan')):.4f}"  # noqa: E731
-        net = "-".join(map(str, run["net"]))
-        target, finished = str(run["told"]["target"]), str(run["finished"])[:16].replace("T", " ")
-        table.add_row(
-            escape(str(path)),
-            finished,
-            escape(target),
-            net,
-            f"{evidence.SHOWN[main]} {score('test')}",
-            score("guess"),
-            f"{run['seconds']:.1f}",
-        )
-    out.print(table)
+    onnx_export.write(Model.load(model), onnx)
+    show(f"ONNX graph of {model} in {onnx}")

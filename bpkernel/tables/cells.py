@@ -114,11 +114,14 @@ def number_style(cells: pd.Series) -> tuple[str, float]:
     return best, shares[best]
 
 
-def date_style(cells: pd.Series, least: float = 0.9) -> tuple[str, float]:
-    """The format with which most of the texts are dates, at least this part of them, and the part of them that are."""
+def date_style(cells: pd.Series, least: float = 0.9, *, day_first: bool = False) -> tuple[str, float]:
+    """The format with which most of the texts are dates, at least this part of them, and the part of them that are.
+
+    day_first : whether days stand before months where the texts allow both.
+    """
     first = cells.iloc[:50]
     best = "", 0.0
-    for day, day_form in DATES.items():
+    for day, day_form in sorted(DATES.items(), key=lambda entry: day_first and entry[0].startswith("%m/")):
         for time, time_form in TIMES.items() if day != "ISO8601" else (("", ""),):
             pattern = re.compile(day_form + time_form)
             if sum(pattern.fullmatch(text) is not None for text in first) < max(1, least * len(first)):

@@ -57,6 +57,7 @@ class Overrules:
     numeric: Sequence[str] = ()
     categorical: Sequence[str] = ()
     dates: Sequence[str] = ()
+    day_first: bool = False  # of dates such as 3/4/2021
 
     def problems(self, names: Iterable[str], target: str) -> list[str]:
         """What is wrong with them for a table."""
@@ -153,7 +154,7 @@ def _column(column: pd.Series, texts: pd.Series, told: Overrules, *, first: bool
     kind: Kind
     for option, asked, kind, style_of in (
         ("--numeric", told.numeric, "number", cells.number_style),
-        ("--date", told.dates, "date", lambda texts: cells.date_style(texts, 0.0)),
+        ("--date", told.dates, "date", lambda texts: cells.date_style(texts, 0.0, day_first=told.day_first)),
     ):
         if name in asked:
             style, share = (
@@ -165,14 +166,14 @@ def _column(column: pd.Series, texts: pd.Series, told: Overrules, *, first: bool
             return Column(name, kind, style, note=_others(present, share, kind), **counts), []
     if counts["distinct"] == 0 or (counts["distinct"] == 1 and counts["missing"] == 0):
         return Column(name, "constant", **counts), []
-    found = _by_values(column, present, name, counts)
+    found = _by_values(column, present, name, counts, day_first=told.day_first)
     values = cells.numbers(column, found.style) if found.kind == "number" else None
     if _is_id(found, values, len(texts), first=first):
         return Column(name, "id", **counts), []
     return found, []
 
 
-def _by_values(column: pd.Series, present: pd.Series, name: str, counts: dict[str, Any]) -> Column:
+def _by_values(column: pd.Series, present: pd.Series, name: str, counts: dict[str, Any], *, day_first: bool) -> Column:
     if cells.is_date(column):
         return Column(name, "date", **counts)
     if cells.is_typed(column) and not pd.api.types.is_bool_dtype(column):
@@ -183,9 +184,11 @@ def _by_values(column: pd.Series, present: pd.Series, name: str, counts: dict[st
     style, share = cells.number_style(present)
     if share >= 1 - MOST_OTHER and not leading_zero:
         return Column(name, "number", style, note=_others(present, share, "number"), **counts)
-    style, share = cells.date_style(present)
+    style, share = cells.date_style(present, day_first=day_first)
     if share >= 1 - MOST_OTHER:
-        return Column(name, "date", style, note=_others(present, share, "date"), **counts)
+        both = style.startswith("%m/") and cells.date_style(present, day_first=True)[0] != style
+        notes = [_others(present, share, "date"), "months are read before days; --day-first changes that" if both else ""]
+        return Column(name, "date", style, note="; ".join(filter(None, notes)), **counts)
     if counts["distinct"] > DISTINCT * len(present) and len(present) >= FEWEST_ROWS:
         return Column(name, "text", **counts)
     return Column(name, "category", **counts)

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn import metrics
 
 from bpkernel.tables.delimited import TableError
-from bpkernel.tables.model import Model
+from bpkernel.tables.model import Model, Target
 
 SHOWN = {  # by name in `metrics.json`: its name for people
     "accuracy": "accuracy",
@@ -22,11 +22,21 @@ SHOWN = {  # by name in `metrics.json`: its name for people
 }
 
 
-def main_score(model: Model, true: np.ndarray, predicted: np.ndarray) -> float:
-    """Accuracy or R², as `Model.score_name` says; true (n,) as of `Target.values`, predicted (n,) as of `Model.predicted`."""
-    if model.classify:
+def score_name(classify: bool) -> str:
+    """The name of the main score."""
+    return "accuracy" if classify else "R²"
+
+
+def main_score_in(scores: dict[str, Any]) -> str:
+    """The key of the main score."""
+    return "accuracy" if "accuracy" in scores else "r2"
+
+
+def main_score_of(true: np.ndarray, predicted: np.ndarray, *, classify: bool) -> float:
+    """Accuracy of class indices, or R² of numbers, (n,)."""
+    if classify:
         return float((predicted == true).mean())
-    return float(metrics.r2_score(true, predicted)) if len(true) > 1 else float("nan")
+    return _r2(true, predicted) if len(true) > 1 else float("nan")
 
 
 def scores(model: Model, true: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -34,23 +44,45 @@ def scores(model: Model, true: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
     Those that the rows cannot give, such as ROC AUC of a single class, are left out.  RMSE and MAE have the target's units.
     """
-    if not model.classify:
-        return _of_numbers(true, model.predicted(y))
-    return _of_classes(true, model.probabilities(y).astype(float), model.target.classes)
+    if model.classify:
+        return _of_classes(true, model.probabilities(y).astype(float), model.target.classes)
+    found = _of_numbers(true, model.predicted(y))
+    if model.target.quantiles:
+        below = (true[:, np.newaxis] <= model.quantiles(y)).mean(axis=0)
+        levels = [f"{level:g}" for level in model.target.quantiles]
+        found["below_quantile"] = dict(zip(levels, map(float, below), strict=True))
+    return found
 
 
-def guess(model: Model, training: np.ndarray, true: np.ndarray) -> dict[str, Any]:
+def tuned_score(tuning: list[dict[str, Any]]) -> str:
+    """The name of the validation score in the rows of `nets.Trained.tuning`."""
+    return next(name for name in tuning[0] if name not in ("hidden", "learning_rate"))
+
+
+def guess(target: Target, training: np.ndarray, true: np.ndarray) -> dict[str, Any]:
     """The scores of the shares of the classes, or the mean, of the training targets (n,), as a prediction for all rows."""
-    if not model.classify:
+    if not target.classes:
         return _of_numbers(true, np.full(len(true), training.mean()))
-    shares = np.bincount(training, minlength=len(model.target.classes)) / len(training)
-    return _of_classes(true, np.tile(shares, (len(true), 1)), model.target.classes)
+    shares = np.bincount(training, minlength=len(target.classes)) / len(training)
+    return _of_classes(true, np.tile(shares, (len(true), 1)), target.classes)
 
 
 def _of_numbers(true: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-    errors = np.abs(predicted - true)
-    found = {"rmse": float(np.sqrt((errors**2).mean())), "mae": float(errors.mean())}
-    return found | ({"r2": float(metrics.r2_score(true, predicted))} if len(true) > 1 else {})
+    small, exponent = _within_one(predicted, true)
+    errors = np.abs(small[0] - small[1])
+    rmse, mae = np.ldexp([np.sqrt((errors**2).mean()), errors.mean()], exponent)
+    return {"rmse": float(rmse), "mae": float(mae)} | ({"r2": _r2(true, predicted)} if len(true) > 1 else {})
+
+
+def _r2(true: np.ndarray, predicted: np.ndarray) -> float:
+    (small_true, small_predicted), _ = _within_one(true, predicted)
+    return float(metrics.r2_score(small_true, small_predicted))
+
+
+def _within_one(*numbers: np.ndarray) -> tuple[list[np.ndarray], int]:
+    """Numbers divided by a power of 2 so that their squares do not overflow, and its exponent."""
+    exponent = int(np.frexp(max(np.abs(each).max() for each in numbers))[1])
+    return [np.ldexp(each, -exponent) for each in numbers], exponent
 
 
 def _of_classes(true: np.ndarray, probabilities: np.ndarray, names: list[str]) -> dict[str, Any]:

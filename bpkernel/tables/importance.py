@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bpkernel.tables.evidence import main_score
+from bpkernel.tables.evidence import main_score_of
 from bpkernel.tables.model import Model
 
 MOST_ROWS = 5000  # that importances are measured on; derivatives on a fifth of them
@@ -40,12 +40,13 @@ def importances(
     own = {feature.name: names == feature.name for feature in model.preparation.features}
     found: dict[str, dict[str, Any]] = {name: {} for name in own}
     if slopes:
-        jacobian = model.net.jacobian(X[: MOST_ROWS // 5]) * model.target.scale
-        squares = (jacobian.astype(float) ** 2).sum(axis=1).mean(axis=0)
+        few = X[: MOST_ROWS // 5]
+        jacobian = np.mean([net.jacobian(few) for net in model.nets], axis=0, dtype=float) * model.target.scale
+        squares = (model.preparation.chained(few, jacobian) ** 2).sum(axis=1).mean(axis=0)
         for name, inputs in own.items():
             found[name]["slope"] = float(np.sqrt(squares[inputs].sum()))
     if true is not None and len(true) > 1:
-        score = lambda X: main_score(model, true, model.predicted(model.net.predict(X)))  # noqa: E731
+        score = lambda X: main_score_of(true, model.predicted(model.nets.predict(X)), classify=model.classify)  # noqa: E731
         whole = score(X)
         for name, inputs in own.items():
             drops = []

@@ -1,4 +1,4 @@
-"""A net for tables: how their columns become its inputs, and its outputs predictions."""
+"""A model of tables: how their columns become inputs of its nets, and the outputs of these predictions."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,17 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bpkernel.ensembles import Ensemble
 from bpkernel.mlp import MLP
 from bpkernel.tables import cells
 from bpkernel.tables.delimited import TableError
 from bpkernel.tables.preparation import Preparation
 
+MOST_CELLS = 1 << 24  # inputs that are computed at once: 64 MiB in float32
+
 
 @dataclass(frozen=True)
 class Target:
-    """The column to predict: classes, or numbers that are standardised for the net.
+    """The column to predict: classes, or numbers that are standardised for the nets.
 
-    `style` is the decimal mark of numbers in text.
+    style : the decimal mark of numbers in text.  quantiles : the levels of the outputs, if they are quantiles, with 0.5 among
+    them.  shifts : what is added to each, in the units of the target, so that they hold for validation rows.
     """
 
     name: str
@@ -25,6 +29,13 @@ class Target:
     style: str = "."
     mean: float = 0.0
     scale: float = 1.0
+    quantiles: list[float] = field(default_factory=list)
+    shifts: list[float] = field(default_factory=list)
+
+    @property
+    def n_outputs(self) -> int:
+        """The outputs of the nets, but for a single one of two classes."""
+        return len(self.classes) or len(self.quantiles) or 1
 
     @classmethod
     def of_classes(cls, column: pd.Series) -> "Target":
@@ -68,6 +79,17 @@ class Target:
         values = self.values(frame[self.name])
         return values, self.known(values)
 
+    def check(self) -> None:
+        """Raise ValueError if the fields, which may come from a file, do not fit each other."""
+        numbers = [self.mean, self.scale, *self.quantiles, *self.shifts]
+        texts = [self.name, *self.classes]
+        if not (all(isinstance(text, str) for text in texts) and np.isfinite(np.asarray(numbers, float)).all()):
+            raise ValueError("its numbers or names")
+        if self.style not in cells.STYLES or len(self.shifts) != len(self.quantiles):
+            raise ValueError("its style or shifts")
+        if self.quantiles and (self.classes or 0.5 not in self.quantiles):
+            raise ValueError("its quantiles")
+
     def T(self, column: pd.Series) -> np.ndarray:
         """Targets of the net: class indices (n,), or standardised numbers (n,)."""
         values = self.values(column)
@@ -76,45 +98,57 @@ class Target:
 
 @dataclass(frozen=True)
 class Model:
-    """A net with the preparation of its tables.
+    """Nets, whose predictions are averaged, with the preparation of their tables.
 
     ids : columns that are carried through to predictions.  header : whether the files of training named their columns.
     """
 
-    net: MLP
+    nets: Ensemble
     preparation: Preparation
     target: Target
     ids: Sequence[str] = ()
     header: bool = True
 
     @property
+    def net(self) -> MLP:
+        """The first net; the others have the same form."""
+        return self.nets[0]
+
+    @property
     def classify(self) -> bool:
         """Whether the target is of classes."""
         return bool(self.target.classes)
 
-    @property
-    def score_name(self) -> str:
-        """The name of the main score."""
-        return "accuracy" if self.classify else "R²"
-
     def outputs(self, frame: pd.DataFrame) -> np.ndarray:
-        """The outputs y of the net, (n_rows, n_outputs)."""
-        return self.net.predict(self.preparation.X(frame))
+        """The mean outputs y of the nets, (n_rows, n_outputs); inputs are computed for some rows at a time."""
+        n_rows = max(MOST_CELLS // self.net.layer_sizes[0], 1)
+        parts = [frame[first : first + n_rows] for first in range(0, max(len(frame), 1), n_rows)]
+        return np.concatenate([self.nets.predict(self.preparation.X(part, self.net.dtype)) for part in parts])
 
     def probabilities(self, y: np.ndarray) -> np.ndarray:
-        """Probabilities (n, n_classes) from the net's outputs; a single output is the probability of the second class."""
+        """Probabilities (n, n_classes) from outputs; a single output is the probability of the second class."""
         return np.hstack([1 - y, y]) if y.shape[1] == 1 else y
 
     def predicted(self, y: np.ndarray) -> np.ndarray:
-        """Indices of classes or numbers in the units of the target, (n,), from the net's outputs."""
+        """Indices of classes or numbers in the units of the target, (n,), from outputs; of quantiles the median."""
         if self.classify:
             return self.probabilities(y).argmax(axis=1)
-        return y[:, 0].astype(float) * self.target.scale + self.target.mean
+        if self.target.quantiles:
+            return self.quantiles(y)[:, self.target.quantiles.index(0.5)]
+        return self.in_units(y[:, 0])
+
+    def in_units(self, y: np.ndarray) -> np.ndarray:
+        """Outputs in the units of the target."""
+        return y.astype(float) * self.target.scale + self.target.mean
+
+    def quantiles(self, y: np.ndarray) -> np.ndarray:
+        """Quantiles (n, n_quantiles) in the units of the target, from outputs; they never cross."""
+        return np.sort(self.in_units(y) + self.target.shifts, axis=1)
 
     def predict(self, frame: pd.DataFrame, y: np.ndarray | None = None) -> pd.DataFrame:
-        """A table with the IDs of each row, the prediction and, for classes, the probability of each.
+        """A table with the IDs of each row, the prediction, and the probability of each class, or the quantiles.
 
-        Pass the outputs `y` of the net if they have been computed.
+        Pass the outputs `y` of the nets if they have been computed.
         """
         y = self.outputs(frame) if y is None else y
         predicted = self.predicted(y)
@@ -123,35 +157,46 @@ class Model:
         if self.classify:
             for name, column in zip(self.target.classes, self.probabilities(y).T, strict=True):
                 table[f"probability_{name}"] = column
+        for level, column in zip(self.target.quantiles, self.quantiles(y).T if self.target.quantiles else (), strict=True):
+            table[f"quantile_{level:g}"] = column
         return table
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, which `MLP.load` can read as well."""
+        """Write a safetensors file, which `bp.Ensemble.load`, and of a single net `bp.MLP.load`, can read as well."""
         own = {"preparation": self.preparation.to_json(), "target": asdict(self.target)}
-        self.net.save(path, {"table": own | {"ids": list(self.ids), "header": self.header}})
+        metadata = {"table": own | {"ids": list(self.ids), "header": self.header}}
+        if len(self.nets) == 1:
+            self.net.save(path, metadata)
+        else:
+            self.nets.save(path, metadata)
 
     @classmethod
     def load(cls, path: Path) -> "Model":
-        """Read a file written by `save`.  Raises ValueError if it holds a net without the columns of a table."""
-        net, metadata = MLP.load_with_metadata(path)
+        """Read a file written by `save`.  Raises ValueError if it holds nets without the columns of a table."""
+        nets, metadata = Ensemble.load_with_metadata(path)
         if "table" not in metadata:
             raise ValueError(f"{path} is a net, but it was not saved by 'bpkernel train', so its columns are unknown")
         try:
             table = metadata["table"]
             model = cls(
-                net,
+                nets,
                 Preparation.from_json(table["preparation"]),
                 Target(**table["target"]),
                 tuple(map(str, table["ids"])),
                 bool(table["header"]),
             )
             model.preparation.check()
-            sizes = len(model.preparation.inputs), len(model.target.classes)
+            model.target.check()
+            n_inputs, n_outputs = len(model.preparation.inputs), model.target.n_outputs
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             raise ValueError(f"{path} does not describe its columns as this version does: train the model again") from None
-        n_in, n_out = net.layer_sizes[0], net.layer_sizes[-1]
-        if sizes[0] != n_in or n_out not in ({sizes[1], 1 if sizes[1] == 2 else -1} if sizes[1] else {1}):
-            raise ValueError(f"{path} is damaged: its net has {n_in} inputs and {n_out} outputs, its columns {sizes[0]} inputs")
+        possible = {n_outputs, 1} if len(model.target.classes) == 2 else {n_outputs}
+        for net in nets:
+            n_in, n_out = net.layer_sizes[0], net.layer_sizes[-1]
+            if n_in != n_inputs or n_out not in possible or n_out != model.net.layer_sizes[-1]:
+                raise ValueError(
+                    f"{path} is damaged: a net has {n_in} inputs and {n_out} outputs, its columns {n_inputs} inputs"
+                )
         return model
 
 

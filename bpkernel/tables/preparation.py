@@ -9,77 +9,26 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
-from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.preprocessing import OneHotEncoder, PowerTransformer, RobustScaler, StandardScaler, TargetEncoder
+from sklearn.preprocessing import OneHotEncoder, PowerTransformer, RobustScaler, StandardScaler
 
 from bpkernel.tables import cells
 from bpkernel.tables.columns import Column
 from bpkernel.tables.delimited import TableError
+from bpkernel.tables.features import DAY, OTHER, WEEK, YEAR, Feature, learn
 
-MISSING, OTHER = "(missing)", "(other)"  # categories
-RARE = 3  # rows: categories with fewer, and those unseen in training, are one
-MOST_ONE_HOT = 30  # categories; columns with more are encoded by the mean of the target
 SKEWED = 2.0  # the skewness from which numbers are transformed by Yeo and Johnson's power
 LARGEST = 10.0  # inputs further from the mean, in standard deviations, count as this far
-CV_GIVEN = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)  # which takes the folds, and their seed, as an object
-YEAR, WEEK, DAY = 365.2425, 7.0, 1.0  # in days
-
-
-@dataclass
-class Feature:
-    """A column that the net sees; what it does not have of the following is empty.
-
-    values : the categories.  encodings (n_values, k), default (k,) : for many categories, the mean target of each.
-    cycles : the periods of a date in days, each seen as sine and cosine.  filled : whether missing cells are told to the net.
-    """
-
-    name: str
-    kind: str
-    style: str = ""
-    values: list[str] = field(default_factory=list)
-    encodings: list[list[float]] = field(default_factory=list)
-    default: list[float] = field(default_factory=list)
-    cycles: list[float] = field(default_factory=list)
-    filled: bool = False
-
-    @property
-    def one_hot(self) -> bool:
-        """Whether each category is an input."""
-        return self.kind == "category" and not self.encodings
-
-    def categories(self, column: pd.Series) -> np.ndarray:
-        """The categories of the cells (n,): unseen ones are rare ones."""
-        found = cells.texts(column).fillna(MISSING)
-        return found.where(found.isin(self.values), OTHER).to_numpy(object)
-
-    def raw(self, column: pd.Series) -> np.ndarray:
-        """Numbers (n, k) of a column that is not one-hot, NaN where they are missing."""
-        if self.kind == "number":
-            return cells.numbers(column, self.style)[:, np.newaxis]
-        if self.kind == "boolean":
-            return cells.booleans(column, self.style)[:, np.newaxis]
-        if self.kind == "date":
-            days = cells.dates(column, self.style)
-            angles = [2 * np.pi * days / period for period in self.cycles]
-            return np.column_stack([days, *(part(angle) for angle in angles for part in (np.sin, np.cos))])
-        codes = pd.Index(self.values).get_indexer(pd.Index(self.categories(column)))
-        return np.vstack([np.asarray(self.encodings), self.default])[codes]  # -1 is the last
-
-    def inputs(self) -> list[str]:
-        """The names of the columns of `raw`."""
-        if self.kind == "date":
-            names = {YEAR: "day of the year", WEEK: "day of the week", DAY: "time of the day"}
-            return [self.name, *(f"{self.name}: {names[p]}, {part}" for p in self.cycles for part in ("sine", "cosine"))]
-        return [self.name] if len(self.default) < 2 else [f"{self.name}: mean {i}" for i in range(len(self.default))]
+ROWS_AN_INTERVAL, FEWEST_INTERVALS, MOST_INTERVALS = 100, 2, 128  # of the piecewise linear encoding of a column of numbers
+MOST_CELLS = 1 << 28  # inputs by intervals of all training rows: 1 GiB in float32
 
 
 @dataclass
 class Preparation:
     """How the columns of a table become inputs.
 
-    `fill`, `centre`, `spread`, `power`, `mean`, `scale` have an entry for each column of the numbers: of the median, of
-    RobustScaler, of PowerTransformer (NaN for none) and of StandardScaler.
+    `fill`, `centre`, `spread`, `power`, `mean`, `scale`, `knots` have an entry for each column of the numbers: of the median,
+    of RobustScaler, of PowerTransformer (NaN for none), of StandardScaler, and the knots of its piecewise linear encoding
+    (Gorishniy et al. 2022, eq. 1): the nets see a number itself, and how far it has come in each interval between two knots.
     """
 
     features: list[Feature]
@@ -89,10 +38,18 @@ class Preparation:
     power: list[float] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
+    knots: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def learn(
-        cls, frame: pd.DataFrame, columns: Sequence[Column], T: np.ndarray, *, classify: bool, seed: int
+        cls,
+        frame: pd.DataFrame,
+        columns: Sequence[Column],
+        T: np.ndarray,
+        *,
+        classify: bool,
+        seed: int,
+        dtype: Any = np.float64,
     ) -> tuple["Preparation", np.ndarray]:
         """What the training rows show, and the inputs (n, n_inputs) of these rows.
 
@@ -100,14 +57,14 @@ class Preparation:
         """
         self, raw = cls([]), []
         for column in columns:
-            feature, values = _learn(frame[column.name], column, T, classify=classify, seed=seed)
+            feature, values = learn(frame[column.name], column, T, classify=classify, seed=seed)
             self.features.append(feature)
             if not feature.one_hot:
                 raw.append(values)
         R = np.hstack(raw) if raw else np.empty((len(frame), 0))
         if R.shape[1]:
             self._learn_scales(R)
-        return self, self._X(frame, R)
+        return self, self._X(frame, R, dtype)
 
     def _learn_scales(self, R: np.ndarray) -> None:
         """Learn the scales of numbers (n, k)."""
@@ -126,6 +83,8 @@ class Preparation:
         self.power = [_power(column) for column in near.T]
         standard = StandardScaler().fit(self._powered(near))
         self.mean, self.scale = standard.mean_.tolist(), standard.scale_.tolist()
+        most = MOST_CELLS // filled.size
+        self.knots = [_knots(column, most) for column in self._standardised(filled).T]
 
     def _near(self, filled: np.ndarray) -> np.ndarray:
         """Numbers by RobustScaler."""
@@ -140,8 +99,12 @@ class Preparation:
             near[:, skewed] = power.transform(near[:, skewed])
         return near
 
-    def X(self, frame: pd.DataFrame) -> np.ndarray:
-        """Inputs (n, n_inputs) float64; columns may be in any order, others are ignored, missing ones count as empty."""
+    def _standardised(self, filled: np.ndarray) -> np.ndarray:
+        """Numbers without missing ones as the nets see them, (n, k)."""
+        return np.clip((self._powered(self._near(filled)) - self.mean) / self.scale, -LARGEST, LARGEST)
+
+    def X(self, frame: pd.DataFrame, dtype: Any = np.float64) -> np.ndarray:
+        """Inputs (n, n_inputs); columns may be in any order, others are ignored, missing ones count as empty."""
         have = {feature.name for feature in self.features} & set(frame.columns)
         if not have:
             names = ", ".join(repr(feature.name) for feature in self.features[:20])
@@ -150,31 +113,64 @@ class Preparation:
         if lacking:
             frame = frame.assign(**{name: pd.Series([None] * len(frame), frame.index, object) for name in lacking})
         raw = [feature.raw(frame[feature.name]) for feature in self.features if not feature.one_hot]
-        return self._X(frame, np.hstack(raw) if raw else np.empty((len(frame), 0)))
+        return self._X(frame, np.hstack(raw) if raw else np.empty((len(frame), 0)), dtype)
 
-    def _X(self, frame: pd.DataFrame, R: np.ndarray) -> np.ndarray:
+    def _X(self, frame: pd.DataFrame, R: np.ndarray, dtype: Any) -> np.ndarray:
         """Inputs of a table whose numbers are R (n, k)."""
-        missing, parts = np.isnan(R), []
+        X, place = np.empty((len(frame), len(self.inputs)), dtype), 0
+
+        def put(part: np.ndarray) -> None:
+            nonlocal place
+            X[:, place : place + part.shape[1]] = part
+            place += part.shape[1]
+
+        missing = np.isnan(R)
         if R.shape[1]:
-            numbers = self._powered(self._near(np.where(missing, self.fill, R)))
-            parts.append(np.clip((numbers - self.mean) / self.scale, -LARGEST, LARGEST))
-        place = 0
+            Z = self._standardised(np.where(missing, self.fill, R))
+            put(Z)
+            for z, knots in zip(Z.T, self._ends(), strict=True):
+                put(np.clip((z[:, np.newaxis] - knots[:-1]) / np.diff(knots), 0, 1))
+        first = 0
         for feature in self.features:
             if not feature.one_hot:
                 if feature.filled:
-                    parts.append(missing[:, place : place + 1].astype(float))
-                place += len(feature.inputs())
+                    put(missing[:, first : first + 1])
+                first += len(feature.inputs())
         one_hot = [feature for feature in self.features if feature.one_hot]
         if one_hot:
             found = np.column_stack([feature.categories(frame[feature.name]) for feature in one_hot])
             encoder = OneHotEncoder(categories=[feature.values for feature in one_hot], handle_unknown="ignore")
-            parts.append(encoder.fit(np.array([[feature.values[0] for feature in one_hot]], object)).transform(found).toarray())
-        return np.hstack(parts)
+            put(encoder.fit(np.array([[feature.values[0] for feature in one_hot]], object)).transform(found).toarray())
+        return X
+
+    def chained(self, X: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+        """Derivatives (n, n_outputs, n_inputs) by numbers as a whole, from those by inputs X (n, n_inputs) of their own.
+
+        A number has an influence by itself and by the interval that it is in, at a knot the lower one; the derivatives by
+        intervals are then 0.
+        """
+        chained, place = jacobian.copy(), len(self.knots)
+        for number, knots in enumerate(self._ends()):
+            z, own = X[:, number], slice(place, place + len(knots) - 1)
+            upper = np.clip(np.searchsorted(knots, z), 1, len(knots) - 1) if len(knots) > 1 else None
+            if upper is not None:
+                inside = (z >= knots[0]) & (z <= knots[-1])
+                slope = inside / (knots[upper] - knots[upper - 1])
+                chained[:, :, number] += jacobian[np.arange(len(X)), :, place + upper - 1] * slope[:, np.newaxis]
+                chained[:, :, own] = 0.0
+            place = own.stop
+        return chained
+
+    def _ends(self) -> list[np.ndarray]:
+        """The knots of each column of the numbers; no intervals are one knot."""
+        return [np.asarray(knots or [0.0]) for knots in self.knots]
 
     @property
     def inputs(self) -> list[tuple[str, str]]:
         """The name of each input, and that of its column."""
         numbers = [(name, f.name) for f in self.features if not f.one_hot for name in f.inputs()]
+        ends = zip(numbers, self.knots, strict=True)
+        numbers += [(f"{name}, interval {i}", column) for (name, column), knots in ends for i in range(1, len(knots))]
         missing = [(f"{f.name} is missing", f.name) for f in self.features if f.filled]
         return numbers + missing + [(f"{f.name} = {value}", f.name) for f in self.features if f.one_hot for value in f.values]
 
@@ -200,7 +196,9 @@ class Preparation:
     def check(self) -> None:
         """Raise ValueError if the parameters, which may come from a file, do not fit the features."""
         numbers = self.fill, self.centre, self.spread, self.power, self.mean, self.scale
-        lengths = {len(np.asarray(values, float)) for values in numbers}
+        lengths = {len(np.asarray(values, float)) for values in numbers} | {len(self.knots)}
+        if not all(len(k) != 1 and np.isfinite(np.asarray(k, float)).all() and (np.diff(k) > 0).all() for k in self.knots):
+            raise ValueError("knots that do not rise")
         if lengths != {sum(len(feature.inputs()) for feature in self.features if not feature.one_hot)}:
             raise ValueError(f"parameters of {lengths} numbers")
         for feature in self.features:
@@ -238,39 +236,10 @@ def _power(column: np.ndarray) -> float:
     return power if np.isfinite(power) else np.nan
 
 
-def _learn(column: pd.Series, told: Column, T: np.ndarray, *, classify: bool, seed: int) -> tuple[Feature, np.ndarray]:
-    """The feature of a column of training rows, and its numbers."""
-    feature = Feature(told.name, told.kind, told.style)
-    if told.kind == "category":
-        return feature, _learn_categories(feature, column, T, classify=classify, seed=seed)
-    if told.kind == "date":
-        days = feature.raw(column)[:, 0]
-        days = days[~np.isnan(days)]
-        span = np.ptp(days) if len(days) else 0.0
-        varies = {YEAR: span > YEAR, WEEK: span > 2 * WEEK and np.ptp(days % WEEK) >= 1, DAY: bool((days % DAY != 0).any())}
-        feature.cycles = [period for period, sees in varies.items() if sees]
-    raw = feature.raw(column)
-    feature.filled = bool(np.isnan(raw[:, 0]).any())
-    return feature, raw
-
-
-def _learn_categories(feature: Feature, column: pd.Series, T: np.ndarray, *, classify: bool, seed: int) -> np.ndarray:
-    texts = cells.texts(column).fillna(MISSING)
-    counts = texts.value_counts()
-    kept = sorted(counts.index[counts >= RARE]) or sorted(counts.index[:1])
-    feature.values = [*kept, OTHER] if len(kept) < len(counts) else kept
-    if len(feature.values) <= MOST_ONE_HOT:
-        return np.empty((len(texts), 0))
-    n_classes = len(np.unique(T))
-    kind = "continuous" if not classify else "binary" if n_classes == 2 else "multiclass"
-    shuffled = {"shuffle": True, "random_state": seed}
-    folds = KFold(5, **shuffled) if kind == "continuous" else StratifiedKFold(5, **shuffled)
-    encoder = TargetEncoder(target_type=kind, **({"cv": folds} if CV_GIVEN else {"cv": 5, "random_state": seed}))
-    values = np.asarray(feature.categories(column), object)[:, np.newaxis]
-    found = encoder.fit_transform(values, T)
-    known = list(encoder.categories_[0])
-    feature.encodings = np.stack(
-        [encoding[[known.index(v) for v in feature.values]] for encoding in encoder.encodings_], 1
-    ).tolist()
-    feature.default = np.atleast_1d(encoder.target_mean_).tolist()
-    return found
+def _knots(column: np.ndarray, most: int) -> list[float]:
+    """Quantiles of standardised numbers (n,) for so many intervals at most; none for two values, which are categories."""
+    if len(np.unique(column)) <= 2:
+        return []
+    n_intervals = max(min(len(column) // ROWS_AN_INTERVAL, MOST_INTERVALS, most), FEWEST_INTERVALS)
+    knots = np.unique(np.quantile(column, np.linspace(0, 1, n_intervals + 1)))
+    return knots.tolist() if len(knots) > 2 else []

@@ -23,6 +23,9 @@ from bpkernel.extras import need
 from bpkernel.tables.delimited import NOT_UTF_8, Dialect, TableError, dialect_of, distinct_names
 
 STDIN = "-"
+LONGEST_START = 1 << 12  # bytes from which the format is told
+JSON = re.compile(rb"(\xef\xbb\xbf)?\s*(\[\s*[{\[\]]|\{\s*[\"}])")
+MARKUP = re.compile(rb"(\xef\xbb\xbf)?\s*<[^\r\n]*>[ \t]*([\r\n]|$)")  # the first line is nothing else
 SAMPLE = 1 << 18  # bytes from which the dialect is told
 BLOCK = 50_000  # rows of a block
 COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
@@ -125,7 +128,7 @@ def _opened(path: str | Path, name: str) -> BinaryIO:
 def _blocks(
     file: BinaryIO, name: str, header: bool | None, sheet: str | None, rows: int | None, notes: list[str]
 ) -> Iterator[pd.DataFrame]:
-    start = file.read(16)
+    start = file.read(LONGEST_START)
     file.seek(0)
     for magic, opened in COMPRESSED.items():
         if start.startswith(magic):
@@ -142,9 +145,9 @@ def _blocks(
         yield _named(pd.read_feather(file))
     elif start.startswith(ZIP):
         yield from _zipped(file, name, header, sheet, rows, notes)
-    elif start.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"{", b"["):
+    elif JSON.match(start):
         yield _json(file)
-    elif start.lstrip()[:1] == b"<":
+    elif MARKUP.match(start):
         raise TableError(f"{name} is a web page or XML, not a table; the tables that can be read are {FORMATS}")
     else:
         yield from _delimited(file, name, header, rows, notes)

@@ -1,9 +1,11 @@
-"""Folders of runs: a new one for each, with the model, its evidence, and all that is needed to train it again."""
+"""Folders of runs: a new one for each, with the model, its evidence, and all that is needed to train it again or to go on."""
 
 import datetime
 import hashlib
 import json
 import platform
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -13,15 +15,16 @@ from typing import Any
 import pandas as pd
 
 from bpkernel.serialization import write_atomically
-from bpkernel.tables import evidence
+from bpkernel.tables import evidence, figures, nets, report
 from bpkernel.tables.delimited import TableError
-from bpkernel.tables.figures import learning_curve
 from bpkernel.tables.importance import importances
-from bpkernel.tables.training_run import TrainingRun
+from bpkernel.tables.splits import PARTS
+from bpkernel.tables.training_run import TrainedRun, TrainingRun
 from bpkernel.version import __version__
 
-MODEL, CURVE, METRICS, HISTORY, RUN = "model.safetensors", "learning_curve.png", "metrics.json", "history.csv", "run.json"
-PARTS = ("train", "validation", "test")
+MODEL, CURVE, REPORT = "model.safetensors", "learning_curve.png", "report.html"
+METRICS, HISTORY, RUN = "metrics.json", "history.csv", "run.json"
+CHECKPOINTS = "checkpoints"  # folder, until a run is finished
 MOST_COLUMNS = 200  # whose importances are measured with each run; of 1,000 columns it can take half a minute
 VERSIONS = ("numpy", "numba", "scikit-learn", "pandas")  # that the bits of a run depend on
 
@@ -56,58 +59,105 @@ def digest(paths: Sequence[str]) -> str | None:
     return found.hexdigest()
 
 
-def scores_of(run: TrainingRun) -> dict[str, Any]:
+def scores_of(trained: TrainedRun) -> dict[str, Any]:
     """The scores of each part of the rows; as `guess` those of a guess that ignores the columns, and the drops of
-    `importances`, unless there are very many columns, both on the test rows.
+    `importances`, unless there are very many columns, both on the test rows; as `tuning` the candidates, if there were any.
     """
-    model = run.model
-    true = {part: run.true_of(part) for part in PARTS}
+    run, model = trained.run, trained.model
     found: dict[str, Any] = {}
     for part in PARTS:
-        X, T = run.inputs(part)
-        found[part] = evidence.scores(model, true[part], model.net.predict(X)) | {"loss": model.net.loss(X, T)}
-    found["guess"] = evidence.guess(model, true["train"], true["test"])
-    if len(model.preparation.features) <= MOST_COLUMNS:
-        found["importances"] = importances(model, run.inputs("test")[0], true["test"], run.options.seed, slopes=False)
+        y, true = trained.outputs(part)
+        found[part] = evidence.scores(model, true, y)
+    found["guess"] = evidence.guess(run.target, run.true_of("train"), run.true_of("test"))
+    if len(run.preparation.features) <= MOST_COLUMNS:
+        found["importances"] = importances(model, run.X_test, run.true_of("test"), run.options.seed, slopes=False)
+    if trained.trained.tuning:
+        found["tuning"] = trained.trained.tuning
     return found
 
 
-def description(run: TrainingRun, data: Sequence[str], told: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What is needed to train a model again."""
+def description(run: TrainingRun, data: Sequence[str], told: dict[str, Any]) -> dict[str, Any]:
+    """What is needed to train a model again; `finished` is None as long as it has not been trained."""
     versions = {"python": platform.python_version(), "bpkernel": __version__}
     return {
         "data": list(data),
         "sha256": digest(data),
         "told": told,
         "options": asdict(run.options),
-        "rows": {part: len(getattr(run.splits, part)) for part in PARTS},
+        "rows": run.splits.sizes(),
         "columns": [asdict(column) for column in run.columns],
-        "net": list(run.model.net.layer_sizes),
-        "epochs": len(run.history.loss),
-        "seconds": round(seconds, 3),
-        "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "started": now(),
+        "finished": None,
         "versions": versions | {name: metadata.version(name) for name in VERSIONS},
     }
 
 
-def write(run: TrainingRun, folder: Path, title: str, scores: dict[str, Any], described: dict[str, Any]) -> None:
-    """Write all files of a run; without a completed epoch there is no learning curve."""
-    model, history = run.model, run.history
+def now() -> str:
+    """The time, in ISO 8601."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def of_nets(trained: TrainedRun, seconds: float) -> dict[str, Any]:
+    """What a description holds of the nets once they have been trained."""
+    return {
+        "net": list(trained.model.net.layer_sizes),
+        "nets": len(trained.model.nets),
+        "learning_rate": trained.trained.options.rate,
+        "epochs": [len(history.loss) for history in trained.model.nets.histories if history is not None],
+        "seconds": round(seconds, 3),
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write(
+    trained: TrainedRun, folder: Path, title: str, scores: dict[str, Any], described: dict[str, Any], warnings: Sequence[str]
+) -> None:
+    """Write all files of a run, and remove the checkpoints of a finished one."""
+    model = trained.model
     model.save(folder / MODEL)
-    for name, content in ((METRICS, scores), (RUN, described)):
-        write_atomically(folder / name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-    write_atomically(folder / HISTORY, _rows(run).encode())
-    if history.validation_score:
-        plot = learning_curve(history, title, model.net.loss_name, model.score_name)
-        write_atomically(folder / CURVE, plot)
+    write_json(folder / METRICS, scores)
+    write_json(folder / RUN, described)
+    write_atomically(folder / HISTORY, history_of(trained).to_csv(index=False, lineterminator="\n").encode())
+    loss = model.net.loss_name
+    curve = figures.learning_curve(history_of(trained), f"{title}: learning curve", loss)
+    write_atomically(folder / CURVE, figures.png(curve))
+    plain = figures.learning_curve(history_of(trained), "Learning curve", loss, figures.SIZE[0])
+    write_atomically(folder / REPORT, report.made(trained, title, scores, described, warnings, plain))
+    if described["finished"] is not None:
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def _rows(run: TrainingRun) -> str:
-    """The history as CSV."""
-    history, score = run.history, "validation_accuracy" if run.model.classify else "validation_r2"
-    lists = {"loss": history.loss, "validation_loss": history.validation_loss, score: history.validation_score}
-    frame = pd.DataFrame({"epoch": range(1, len(history.loss) + 1)} | lists | {"seconds": history.seconds})
-    return frame.to_csv(index=False, lineterminator="\n")
+def history_of(trained: TrainedRun) -> pd.DataFrame:
+    """The course of the training, a row for each epoch of each net."""
+    frames = []
+    for number, history in enumerate(trained.model.nets.histories, start=1):
+        assert history is not None
+        frame = history.to_frame().reset_index().rename(columns=lambda name: re.sub("^val_", "validation_", name))
+        frame.insert(0, "net", number)
+        frame["kept"] = frame["epoch"] == (len(frame) if history.best_epoch is None else history.best_epoch + 1)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def execution(folder: Path, number: int, *, progress: bool, resume: bool) -> nets.Execution:
+    """How the nets of a run, or of one of its repetitions, are trained: with checkpoints in its folder."""
+    checkpoints = folder / CHECKPOINTS / str(number)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    return nets.Execution(progress, checkpoints, resume)
+
+
+def unfinished(folder: Path) -> dict[str, Any]:
+    """The description of a run that can go on; raises TableError if it cannot."""
+    described = read_description(folder)
+    if described.get("finished") is not None:
+        raise TableError(f"{folder} is a finished run: --from {folder} trains it again")
+    if not (folder / CHECKPOINTS).is_dir():
+        raise TableError(f"{folder} has no {CHECKPOINTS}: the run cannot go on; --from {folder} trains it from the beginning")
+    return described
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -126,12 +176,14 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def found(folder: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
-    """The runs in a folder, the oldest first: each path with its description and scores; others are left out."""
+    """The runs in a folder, the oldest first: each path with its description and scores, {} if it is not finished."""
     runs = []
     for path in folder.rglob(RUN):
         try:
-            scores = json.loads((path.parent / METRICS).read_text(encoding="utf-8"))
-            runs.append((path.parent, read_description(path), scores))
+            described = read_description(path)
+            done = described.get("finished") is not None
+            scores = json.loads((path.parent / METRICS).read_text(encoding="utf-8")) if done else {}
+            runs.append((path.parent, described, scores))
         except (OSError, ValueError):
             continue
-    yield from sorted(runs, key=lambda run: (str(run[1].get("finished")), str(run[0])))
+    yield from sorted(runs, key=lambda run: (str(run[1].get("started")), str(run[0])))

@@ -12,7 +12,8 @@ from sklearn.datasets import load_breast_cancer
 
 import bpkernel as bp
 from bpkernel import gradient_check
-from bpkernel.tables import evidence, reading, training_run
+from bpkernel.ensembles import Interrupted
+from bpkernel.tables import evidence, nets, reading, training_run
 from bpkernel.tables.datasets import dataset
 from bpkernel.tables.model import Model
 
@@ -44,7 +45,7 @@ def test_the_data_sets_are_learnt_by_the_defaults(call, name, score, least):
     test_row = next(line for line in out.splitlines() if line.startswith("│ test"))
     found = float(test_row.split("│")[2])
     assert found >= least
-    assert "samples/s" in err
+    assert "epoch 1000/1000" in err
     folder = Path("runs") / name
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     model = Model.load(folder / "model.safetensors")
@@ -66,9 +67,8 @@ def test_predictions_of_held_back_rows_are_those_of_the_net(call, tumours, tmp_p
     assert status == 0
     table = pd.read_csv("named.csv")
     model = Model.load(Path("out/model.safetensors"))
-    net = bp.MLP.load("out/model.safetensors")
-    y = net.predict(model.preparation.X(reading.read([held_back]).frame))
-    assert net.layer_sizes[0] == 28 + 4 + 1
+    nets = bp.Ensemble.load("out/model.safetensors")
+    y = nets.predict(model.preparation.X(reading.read([held_back]).frame))
     np.testing.assert_allclose(table[["probability_benign", "probability_malignant"]], y, rtol=1e-6)
     assert table["prediction"].tolist() == np.array(["benign", "malignant"])[y.argmax(axis=1)].tolist()
     accuracy = (table["prediction"].to_numpy() == tumours["diagnosis"][450:].to_numpy()).mean()
@@ -92,11 +92,11 @@ def test_regression_predicts_in_the_units_of_the_target(call, tmp_path):
 def test_options_reach_the_net(call, tumours):
     tumours.to_csv("t.csv", index=False)
     options = "--hidden 7,5 --activation relu --loss binary_cross_entropy --optimizer sgd --learning-rate 0.02 --batch-size 16"
-    more = "--epochs 3 --no-early-stopping --seed 5 --dtype float64 --output made --drop smooth"
+    more = "--epochs 3 --no-early-stopping --seed 5 --dtype float64 --output made --drop smooth --ensemble 1"
     status, out, _ = call("train", "t.csv", "--target", "diagnosis", *options.split(), *more.split())
     assert status == 0
     net = bp.MLP.load("made/model.safetensors")
-    assert net.layer_sizes == (28 + 4, 7, 5, 1)
+    assert net.layer_sizes[1:] == (7, 5, 1)
     assert (net.activation, net.output_activation, net.loss_name) == (("relu", "relu"), "logistic", "binary_cross_entropy")
     assert net.dtype == "float64"
     assert "SGD(learning_rate=0.02, momentum=0.9" in out
@@ -111,30 +111,65 @@ def test_counts_are_learnt_with_poisson(call):
     x = rng.uniform(-1, 1, 600)
     pd.DataFrame({"x": x, "n": rng.poisson(np.exp(1 + x))}).to_csv("c.csv", index=False)
     assert call("train", "c.csv", "--target", "n", "--loss", "poisson", "--hidden", "", "--epochs", 300)[0] == 0
-    net = bp.MLP.load("runs/c/model.safetensors")
-    assert (net.layer_sizes, net.output_activation) == ((1, 1), "exp")
     model = Model.load(Path("runs/c/model.safetensors"))
+    assert (model.net.layer_sizes[1:], model.net.output_activation) == ((1,), "exp")
     found = model.predict(pd.DataFrame({"x": [-0.5, 0.5]}))["prediction"]
     np.testing.assert_allclose(found, np.exp([0.5, 1.5]), rtol=0.2)
 
 
-def test_an_interrupt_keeps_the_model_and_the_picture(call, monkeypatch):
-    score = training_run.main_score
+def test_an_interrupt_keeps_the_model_of_a_single_net(call, monkeypatch):
     calls = []
 
-    def interrupted(*arguments):
+    def interrupted(true, predicted):
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return score(*arguments)
+        return float((true == predicted).mean())
 
-    monkeypatch.setattr(training_run, "main_score", interrupted)
-    status, out, _ = call("train", "iris", "--no-early-stopping")
+    with monkeypatch.context() as patched:
+        patched.setattr(nets, "accuracy", interrupted)
+        status, out, _ = call("train", "iris", "--no-early-stopping", "--ensemble", "1", "--epochs", 20)
     assert status == 0
     assert "interrupted" in out
-    assert Path("runs/iris/model.safetensors").exists()
-    assert Path("runs/iris/learning_curve.png").exists()
-    assert len(Path("runs/iris/history.csv").read_text().splitlines()) == 1 + 3
+    assert "train --resume runs/iris" in out
+    assert len(pd.read_csv("runs/iris/history.csv")) == 3
+    assert "not finished" in call("runs")[1]
+    assert call("train", "--resume", "runs/iris")[0] == 0
+    assert call("train", "iris", "--no-early-stopping", "--ensemble", "1", "--epochs", 20, "--output", "whole")[0] == 0
+    assert Path("runs/iris/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("n_trained", [0, 2])
+def test_an_interrupted_run_goes_on_to_the_same_bits(call, flowers, monkeypatch, n_trained):
+    flowers.to_csv("f.csv", index=False)
+    command = "train", "f.csv", "--target", "species", "--epochs", 12, "--seeds", 2
+    assert call(*command, "--output", "whole")[0] == 0
+
+    def interrupted(configs, X, T):
+        found = list(configs)
+        done = bp.train_many(found[:n_trained], X, T) if n_trained else bp.Ensemble([], [], [])
+        missing = [None] * (len(found) - n_trained)
+        raise Interrupted(bp.Ensemble([*done.nets, *missing], [*done.histories, *missing], [{} for _ in found]))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nets, "train_many", interrupted)
+        status, out, err = call(*command, "--output", "stopped")
+    assert status == (0 if n_trained else 130)
+    assert "train --resume stopped" in out + err
+    assert Path("stopped/model.safetensors").exists() == (n_trained > 0)
+    assert call("train", "--resume", "stopped", "--epochs", 3)[0] == 2
+    assert call("train", "--resume", "stopped", "--quiet")[0] == 0
+    for name in ("model.safetensors", "metrics.json"):
+        assert Path("stopped", name).read_bytes() == Path("whole", name).read_bytes()
+    assert not Path("stopped/checkpoints").exists()
+    assert "finished run" in call("train", "--resume", "stopped")[2]
+
+
+def test_a_run_that_fails_leaves_no_folder(call):
+    status, _, err = call("train", "diabetes", "--optimizer", "sgd", "--learning-rate", 1e30)
+    assert status == 2
+    assert "diverged" in err
+    assert not any(Path("runs").iterdir())
 
 
 BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"  # too few rows of a class
@@ -173,6 +208,16 @@ BAD_TABLE = "a,b,t\n1,x,0\n2,,1\n,y,0\n"  # too few rows of a class
         (["predict", "none", "bad.csv"], "there is no file 'none'"),
         (["predict", "bad.csv", "bad.csv"], "is not a net"),
         (["predict", "net", "bad.csv"], "was not saved by 'bpkernel train'"),
+        (["serve", "none"], "there is no file 'none'"),
+        (["serve", "net"], "was not saved by 'bpkernel train'"),
+        (["export", "net"], "was not saved by 'bpkernel train'"),
+        (["train", "diabetes", "--quantiles", "0.1,2"], "levels must be numbers between 0 and 1"),
+        (["train", "iris", "--quantiles", "0.1", "--cv", "2", "--seeds", "2"], "choose one"),
+        (["train", "iris", "--cv", "151"], "needs at least 151 rows"),
+        (["train", "iris", "--threads", "100000"], "threads are available"),
+        (["train", "--resume", "none"], "cannot be read"),
+        (["train", "--resume", "none", "--epochs", "3"], "leave out --epochs"),
+        (["runs", "none", "nothing"], "there is no folder none, nothing"),
         (["predict"], "Missing argument"),
         (["fly"], "No such command"),
     ],
@@ -303,11 +348,18 @@ def test_a_run_is_trained_again_to_the_same_bits_and_none_is_lost(call, flowers)
     first = Path("runs/f/model.safetensors").read_bytes()
     assert all(Path(f"runs/f-{n}/model.safetensors").read_bytes() == first for n in (2, 3))
     history = pd.read_csv("runs/f/history.csv")
-    assert list(history.columns) == ["epoch", "loss", "validation_loss", "validation_accuracy", "seconds"]
-    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert list(history.columns) == ["net", "epoch", "loss", "validation_loss", "validation_accuracy", "seconds", "kept"]
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5] * 5
+    assert history.groupby("net")["kept"].sum().tolist() == [1] * 5
     status, out, _ = call("runs", "--json")
     assert [run["folder"] for run in json.loads(out)] == ["runs/f", "runs/f-2", "runs/f-3"]
     assert "runs/f-2" in call("runs")[1]
+    assert call("train", "--from", "runs/f", "--hidden", "7", "--quiet", "--output", "other")[0] == 0
+    status, out, _ = call("runs", "runs/f", "other")
+    assert status == 0
+    assert " ".join(out.replace("│", " ").split()).count("hidden [8, 4] [7]") == 1
+    assert "log loss" in out
+    assert "│ epochs" not in out
     Path("f.tsv").write_text(Path("f.tsv").read_text() + "\n")
     assert "holds other data than in that run" in call("train", "--from", "runs/f/run.json")[1]
     status, _, err = call("train", "f.tsv", *told.split(), "--output", "runs/f")

@@ -121,6 +121,17 @@ def test_options_overrule_the_kinds():
     assert column_of(["2021-01-01", "later"] * 10, dates=["c"]).kind == "date"
 
 
+def test_dates_that_can_be_read_both_ways_are_noted():
+    frame = pd.DataFrame({"d": [f"{i % 12 + 1}/{i % 11 + 1}/2021" for i in range(40)], "y": [0, 1] * 20})
+    (month_first, _), (day_first, _) = (understand(frame, "y", Overrules(day_first=way)) for way in (False, True))
+    assert (month_first.style, day_first.style) == ("%m/%d/%Y", "%d/%m/%Y")
+    assert "--day-first" in month_first.fate
+    assert day_first.fate == "used"
+    plain = pd.DataFrame({"d": [f"{i % 12 + 1}/{i % 28 + 1}/2021" for i in range(40)], "y": [0, 1] * 20})
+    assert understand(plain, "y", Overrules(day_first=True))[0] == understand(plain, "y", Overrules())[0]
+    assert understand(plain, "y", Overrules())[0].fate == "used"
+
+
 def test_equal_columns_are_used_once():
     frame = pd.DataFrame({"a": ["1", "2", "3"], "b": ["1.0", "2", "3"], "y": ["u", "v", "u"]})
     assert [column.kind for column in understand(frame, "y", Overrules())] == ["number", "duplicate", "target"]

@@ -42,8 +42,16 @@ def test_a_rare_class_is_no_sign(frame):
 def test_test_rows_that_occur_in_training_are_told(frame):
     twice = pd.concat([frame, frame]).sample(frac=1, random_state=0, ignore_index=True)
     (sign,) = signs_of(twice)
-    assert "of 160 test rows have the inputs and the target of a training row" in sign
+    assert "of 160 test rows have the cells of a training row" in sign
     assert int(sign.split()[0]) > 80
+
+
+def test_far_values_of_the_target_are_told(frame):
+    numbers = frame.assign(y=frame["x"] + frame["z"])
+    numbers.loc[[3, 5], "y"] = [1e6, -1e300]
+    (sign,) = signs_of(numbers)
+    assert sign.startswith("2 of 400 values of the target, such as 1e+06, are more than 100 times")
+    assert signs_of(frame.assign(y=np.where(frame["x"] > 2, 5.0, 1.5) + (frame["z"] > 9))) == []
 
 
 def test_rows_sorted_by_the_target_are_told(frame):

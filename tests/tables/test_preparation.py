@@ -1,6 +1,8 @@
 """From the columns of a table to the inputs of a net, and from its outputs to predictions."""
 
+import dataclasses
 import json
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,16 @@ import bpkernel as bp
 from bpkernel.tables.columns import USED, Overrules, understand
 from bpkernel.tables.datasets import DATASETS, dataset
 from bpkernel.tables.delimited import TableError
+from bpkernel.tables.features import MOST_ONE_HOT
 from bpkernel.tables.model import Model, Target
-from bpkernel.tables.preparation import MOST_ONE_HOT, Preparation
+from bpkernel.tables.preparation import FEWEST_INTERVALS, ROWS_AN_INTERVAL, Preparation
+
+
+def plain(prepared, X):
+    """The inputs without the intervals of numbers, and their names."""
+    names = [name for name, _ in prepared.inputs]
+    kept = [number for number, name in enumerate(names) if ", interval " not in name]
+    return X[:, kept], [names[number] for number in kept]
 
 
 def learn(frame, T=None, *, classify=True, target="y"):
@@ -42,7 +52,8 @@ def frame():
 
 
 def test_inputs_are_those_of_a_pipeline_of_scikit_learn(frame):
-    prepared, X = learn(frame)
+    prepared, whole = learn(frame)
+    X, names = plain(prepared, whole)
     number = lambda *steps: make_pipeline(SimpleImputer(strategy="median"), RobustScaler(), *steps, StandardScaler())  # noqa: E731
     pipeline = make_column_transformer(
         (number(), ["x"]),
@@ -51,7 +62,6 @@ def test_inputs_are_those_of_a_pipeline_of_scikit_learn(frame):
     )
     filled = frame.assign(colour=frame["colour"].fillna("(missing)"))
     expected = pipeline.fit_transform(filled)
-    names = [name for name, _ in prepared.inputs]
     assert names == ["x", "money", "flag", "x is missing", *(f"colour = {c}" for c in ("(missing)", "blue", "green", "red"))]
     np.testing.assert_allclose(X[:, :2], expected[:, :2], rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(X[:, 4:], expected[:, 2:])
@@ -93,9 +103,9 @@ def test_missing_columns_and_unseen_values_are_told_and_inputs_stay_finite(frame
 def test_rare_and_unseen_categories_are_one():
     frame = pd.DataFrame({"c": ["a"] * 10 + ["b"] * 10 + ["rare", "seldom"], "x": np.arange(22.0)[::-1]})
     prepared, X = learn(frame)
-    assert [name for name, _ in prepared.inputs] == ["x", "c = a", "c = b", "c = (other)"]
-    np.testing.assert_array_equal(X[20:, 1:], [[0, 0, 1]] * 2)
-    np.testing.assert_array_equal(prepared.X(pd.DataFrame({"c": ["new"], "x": [1]}))[0, 1:], [0, 0, 1])
+    assert plain(prepared, X)[1] == ["x", "c = a", "c = b", "c = (other)"]
+    np.testing.assert_array_equal(X[20:, -3:], [[0, 0, 1]] * 2)
+    np.testing.assert_array_equal(prepared.X(pd.DataFrame({"c": ["new"], "x": [1]}))[0, -3:], [0, 0, 1])
     assert prepared.told(pd.DataFrame({"c": ["new"], "x": [1]})) == []
 
 
@@ -107,7 +117,7 @@ def test_many_categories_are_encoded_by_the_mean_of_the_target(n_classes, classi
     frame = pd.DataFrame({"c": [f"c{code}" for code in codes]})
     prepared, X = learn(frame, T, classify=classify)
     assert len(prepared.features[0].values) > MOST_ONE_HOT
-    assert X.shape == (1000, 3 if n_classes == 3 else 1)
+    assert plain(prepared, X)[0].shape == (1000, 3 if n_classes == 3 else 1)
     kind = {2: "binary", 3: "multiclass", 0: "continuous"}[n_classes]
     encoder = TargetEncoder(target_type=kind).fit(frame[["c"]].to_numpy(object), T)
     new = pd.DataFrame({"c": ["c1", "c59", "unseen"]})
@@ -120,7 +130,7 @@ def test_many_categories_are_encoded_by_the_mean_of_the_target(n_classes, classi
 def test_dates_become_elapsed_days_and_times_of_week_and_year():
     frame = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=500, freq="19h").astype(str)})
     prepared, X = learn(frame)
-    assert [name for name, _ in prepared.inputs] == [
+    assert plain(prepared, X)[1] == [
         "when",
         *(
             f"when: {what}, {part}"
@@ -132,6 +142,36 @@ def test_dates_become_elapsed_days_and_times_of_week_and_year():
     np.testing.assert_allclose(np.diff(raw[:, 0]), 19 / 24)
     np.testing.assert_allclose(raw[:, 1::2] ** 2 + raw[:, 2::2] ** 2, 1)
     assert np.isfinite(X).all()
+
+
+@pytest.mark.parametrize("n", [30, 7 * ROWS_AN_INTERVAL])
+def test_numbers_are_seen_by_intervals_between_quantiles(n):
+    x = np.random.default_rng(0).exponential(size=n)
+    prepared, X = learn(pd.DataFrame({"x": x, "two": np.arange(n) % 2 + 5}))
+    n_intervals = max(FEWEST_INTERVALS, n // ROWS_AN_INTERVAL)
+    assert [name for name, _ in prepared.inputs] == ["x", "two", *(f"x, interval {i + 1}" for i in range(n_intervals))]
+    knots = np.quantile(X[:, 0], np.linspace(0, 1, n_intervals + 1))
+    expected = [[min(max((z - a) / (b - a), 0), 1) for a, b in pairwise(knots)] for z in X[:, 0]]
+    np.testing.assert_allclose(X[:, 2:], expected, atol=1e-12)
+    below, above = prepared.X(pd.DataFrame({"x": [-1e9, 1e9], "two": [5, 5]}))[:, 2:]
+    assert (below == 0).all()
+    assert (above == 1).all()
+
+
+def test_derivatives_by_a_number_are_those_of_all_its_inputs():
+    """Compared with differences of the outputs of a net, between knots."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.standard_normal(300), "u": rng.uniform(size=300)})
+    prepared, _ = learn(frame)
+    net = bp.MLP((len(prepared.inputs), 5, 2), dtype="float64", random_state=0)
+    some = pd.DataFrame({"x": [0.11, -0.52, 1.3], "u": [0.2, 0.9, 0.4]})
+    X = prepared.X(some)
+    found = prepared.chained(X, net.jacobian(X))
+    assert (found[:, :, 2:] == 0).all()
+    for number, name in enumerate(some):
+        step, scale = 1e-6, prepared.spread[number] * prepared.scale[number]
+        higher, lower = (net.predict(prepared.X(some.assign(**{name: some[name] + sign * step}))) for sign in (1, -1))
+        np.testing.assert_allclose(found[:, :, number], (higher - lower) / (2 * step) * scale, rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e-308, 1e-200, 1e-20, 1.0, 1e20, 1e200, 1e307])
@@ -189,12 +229,26 @@ def test_data_sets_are_whole(name):
 @pytest.fixture
 def model(frame):
     prepared, X = learn(frame)
-    return Model(
-        bp.MLP((X.shape[1], 3, 2), "tanh", "softmax", "cross_entropy", random_state=0),
-        prepared,
-        Target("y", ["a", "b"]),
-        ("k",),
-    )
+    nets = [bp.MLP((X.shape[1], 3, 2), "tanh", "softmax", "cross_entropy", random_state=seed) for seed in range(2)]
+    return Model(bp.Ensemble(nets, [bp.History(1)] * 2, [{}] * 2), prepared, Target("y", ["a", "b"]), ("k",))
+
+
+def test_predictions_are_means_of_the_nets(model, frame):
+    X = model.preparation.X(frame)
+    expected = (model.nets[0].predict(X) + model.nets[1].predict(X)) / 2
+    np.testing.assert_array_equal(model.outputs(frame), expected)
+    assert (model.nets[0].predict(X) != model.nets[1].predict(X)).any()
+
+
+def test_quantiles_are_shifted_and_never_cross(model, frame):
+    own = dataclasses.replace(model, target=Target("y", [], ".", 10.0, 2.0, [0.1, 0.5], [3.0, 0.0]))
+    y = model.nets.predict(model.preparation.X(frame))
+    expected = np.sort(y * 2.0 + 10.0 + [3.0, 0.0], axis=1)
+    assert (expected[:, 0] != y[:, 0] * 2.0 + 13.0).any()
+    found = own.predict(frame)
+    assert list(found.columns) == ["prediction", "quantile_0.1", "quantile_0.5"]
+    np.testing.assert_allclose(found[["quantile_0.1", "quantile_0.5"]], expected, rtol=1e-6)
+    np.testing.assert_array_equal(found["prediction"], found["quantile_0.5"])
 
 
 def test_a_model_survives_its_file(model, frame, tmp_path):
@@ -202,7 +256,11 @@ def test_a_model_survives_its_file(model, frame, tmp_path):
     again = Model.load(tmp_path / "m")
     pd.testing.assert_frame_equal(again.predict(frame.assign(k=range(200))), model.predict(frame.assign(k=range(200))))
     assert list(again.predict(frame.assign(k=range(200))).columns) == ["k", "prediction", "probability_a", "probability_b"]
-    assert bp.MLP.load(tmp_path / "m").layer_sizes == model.net.layer_sizes
+    assert bp.Ensemble.load(tmp_path / "m")[1].layer_sizes == model.net.layer_sizes
+    alone = dataclasses.replace(model, nets=bp.Ensemble(model.nets[:1], [bp.History(1)], [{}]))
+    alone.save(tmp_path / "one")
+    assert bp.MLP.load(tmp_path / "one").layer_sizes == model.net.layer_sizes
+    pd.testing.assert_frame_equal(Model.load(tmp_path / "one").predict(frame), alone.predict(frame))
 
 
 def test_damaged_models_are_refused_or_right(model, frame, tmp_path):
@@ -231,6 +289,9 @@ def test_damaged_models_are_refused_or_right(model, frame, tmp_path):
         {"features": [{"name": "x"}]},
         {"features": 3},
         {"power": None},
+        {"knots": [[1.0, 0.0, 2.0]] * 3},
+        {"knots": [[0.0]] * 3},
+        {"knots": []},
         {"more": 1},
     ],
 )

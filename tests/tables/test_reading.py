@@ -183,7 +183,7 @@ def test_blocks_together_are_the_table(tmp_path, name):
         (b"SQLite format 3\x00", "SQLite"),
         (b"\x80\x04\x95", "pickle, which could run code"),
         ('[{"a": 1}, ', "cannot be read"),
-        ("[1, 2", "cannot be read"),
+        ('[{"a": 1', "cannot be read"),
     ],
 )
 def test_what_is_no_table_is_told(read, content, message):
