@@ -143,6 +143,7 @@ class Training:
                     self._go_on_if(math.isfinite(loss), len(history.loss) + 1)
                     history.loss.append(float(loss))
                     history.seconds.append(loop.seconds)
+                    n_epochs = len(history.loss)
                     if measure is not None:
                         measure(history)
                         last = history.validation_loss[-1:]  # none of metrics of the training data
@@ -157,6 +158,11 @@ class Training:
                     callback.epoch(run)
                 if callbacks:
                     self.network.clear_absent()
+                    if len(history.loss) != n_epochs:
+                        raise RuntimeError(
+                            f"a callback has changed history.loss, which had {n_epochs} numbers and has {len(history.loss)}: "
+                            "fit counts its epochs by them; work on a copy"
+                        )
                 history.stop_reason = loop.finished or history.stop_reason
                 if loop.finished is not None:
                     break

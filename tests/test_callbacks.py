@@ -98,6 +98,14 @@ def test_a_run_stops_when_a_function_returns_true_or_when_it_is_told_to(data):
     assert len(new().fit(*data, epochs=9, callback=lambda history: len(history.loss) == 2).loss) == 2
 
 
+@pytest.mark.parametrize("change", [lambda losses: losses.clear(), lambda losses: losses.append(1.0)])
+def test_a_callback_that_changes_the_losses_is_told(data, change):
+    """The epochs are counted by them: without losses training would never end."""
+    net = bp.MLP((3, 4, 1), random_state=0)
+    with pytest.raises(RuntimeError, match=r"a callback has changed history\.loss, which had 1 numbers"):
+        net.fit(*data, epochs=3, callback=lambda history: change(history.loss))
+
+
 def test_callbacks_that_look_only_leave_the_bits(data):
     nets = [new(dropout=0.3), new(dropout=0.3)]
     for net, callbacks in zip(nets, ([], [lambda run: None, Recorder([])]), strict=True):

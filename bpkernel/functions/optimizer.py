@@ -104,7 +104,25 @@ class Optimizer:
                 f"this {type(self).__name__} holds the state of a net {names[0]}, and cannot go on with a net {names[1]}; "
                 "make a new optimizer, or call its reset()"
             )
+        else:
+            self._state = self._checked("_state", (self.n_slots, layout.n_params), layout.dtype)
+            self._steps = self._checked("_steps", (1,), np.dtype(np.int64))
+            self._kept = self._checked("_kept", (self.n_kept,), np.dtype(np.float64))
         return self._state, self._steps, self._kept
+
+    def _checked(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array of the state that kernels may write to: a copy if it is read-only, as in a file that is mapped to memory."""
+        array: np.ndarray = getattr(self, name)
+        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+            raise ValueError(
+                f"the state of this {type(self).__name__} has been replaced: {name} must be an array {shape} of {dtype}; "
+                "make a new optimizer"
+            )
+        if array.flags.writeable and array.flags.c_contiguous and array.flags.aligned:
+            return array
+        own = aligned_zeros(array.size, dtype).reshape(shape)
+        own[...] = array
+        return own
 
     @property
     def n_steps(self) -> int:

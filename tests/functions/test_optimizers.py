@@ -125,6 +125,36 @@ def test_an_optimizer_is_bound_to_one_shape(data):
     bp.MLP((3, 9, 1)).fit(X, T, epochs=1, optimizer=optimizer)
 
 
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_a_state_that_is_read_only_is_copied(data, kind):
+    """As joblib maps large arrays of a file or of a worker's arguments into memory."""
+    found = []
+    for read_only in (False, True):
+        net, optimizer = new(), kind(0.01)
+        net.fit(*data, epochs=1, optimizer=optimizer)
+        state = optimizer._state
+        for array in (optimizer._state, optimizer._steps, optimizer._kept):
+            array.flags.writeable = not read_only
+        net.fit(*data, epochs=2, optimizer=optimizer)
+        assert (optimizer._state is state) != read_only
+        found.append(net.parameters)
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [("_state", np.zeros((2, 3), np.float32)), ("_steps", np.ones(1)), ("_kept", np.ones(99))],
+)
+def test_a_state_of_another_shape_or_dtype_is_refused(data, name, array):
+    net, optimizer = new(), bp.Adam()
+    net.fit(*data, epochs=1, optimizer=optimizer)
+    setattr(optimizer, name, array)
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match=f"state of this Adam has been replaced: {name} must be an array"):
+        net.fit(*data, epochs=1, optimizer=optimizer)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("beta", [0.999999, 0.99999999])
 def test_the_first_step_of_adam_is_the_learning_rate_whatever_the_betas(beta, dtype):
