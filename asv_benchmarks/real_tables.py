@@ -30,7 +30,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from bpkernel.serialization import write_atomically
-from bpkernel.tables import reading
+from bpkernel.tables import evidence, reading
 from bpkernel.tables.datasets import DATASETS, dataset
 from bpkernel.tables.options import Options
 from bpkernel.tables.training_run import TrainingRun
@@ -124,8 +124,8 @@ def measure(earlier: Path | None) -> pd.DataFrame:
                 for who, home in (("bpkernel", ROOT), ("bpkernel before", earlier)):
                     if home is not None:
                         scores, seconds = by_command(arguments, folder, home)
-                        results.append((who, scores["accuracy" if "accuracy" in scores else "r2"], seconds))
-                kind = "accuracy" if "accuracy" in scores else "R²"
+                        results.append((who, scores[evidence.main_score_in(scores)], seconds))
+                kind = evidence.score_name("accuracy" in scores)
                 for who, score, seconds in [*results, *others(frame, target, seed)]:
                     found.append(
                         (name, kind, len(frame), len(frame.columns) - 1, seed, who, round(score, 5), round(seconds, 3))

@@ -271,8 +271,8 @@ class MLP(Fitting, CompiledCalls, SecondOrder):
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
         """Write the net to a safetensors file, whole or not at all (needs the extra `save`).
 
-        `metadata` may hold anything that JSON can, to be read with `load_with_metadata`, under any keys but "net" and
-        "format", which raise ValueError.
+        `metadata` may hold anything that JSON can, to be read with `load_with_metadata`, under any keys but "net",
+        "nets", "histories" and "format", which raise ValueError.
         The state of an optimizer is not part of a net.
         """
         model_files.write(self, path, metadata)

@@ -35,9 +35,14 @@ def bar(n_samples: int, n_epochs: int, seconds: float) -> Bar:
     return Lines(n_samples, n_epochs, seconds)
 
 
+def in_words(figure: str) -> str:
+    """The name of a figure of a history for people."""
+    return figure.replace("val_", "validation ").replace("_", " ")
+
+
 def figures_of(history: History) -> str:
     """The figures of the last epoch in words."""
-    figures = [f"{name.replace('val_', 'validation ').replace('_', ' ')} {v[-1]:.4g}" for name, v in history.figures().items()]
+    figures = [f"{in_words(name)} {values[-1]:.4g}" for name, values in history.figures().items()]
     if history.validation_score:
         figures.append(f"validation score {history.validation_score[-1]:.4f}")
     return "  ".join([*figures, f"{history.samples_per_second[-1]:,.0f} samples/s"])

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bpkernel.cli.app import out, show
+from bpkernel.progress import in_words
 from bpkernel.tables import evidence, reading, report, runs
 from bpkernel.tables.columns import Column
 from bpkernel.tables.options import Options
@@ -70,7 +71,7 @@ def results(trained: TrainedRun, scores: dict[str, Any], options: Options, where
     if options.metric is not None and options.metric not in names:
         names.insert(0, options.metric)
     figures = Table("rows", *(evidence.SHOWN[name] for name in names))
-    main = "accuracy" if classify else "r2"
+    main = evidence.main_score_in(scores["test"])
 
     def add(label: str, values: dict[str, Any]) -> None:
         shown = {name: f"{values[name]:.4f}" if name == main else f"{values[name]:.4g}" for name in names if name in values}
@@ -102,7 +103,7 @@ def results(trained: TrainedRun, scores: dict[str, Any], options: Options, where
 def _tuning(rows: list[dict[str, Any]], trained: TrainedRun) -> None:
     chosen = trained.trained.options
     name = evidence.tuned_score(rows)
-    table = Table("hidden", "learning rate", name.replace("val_", "validation ").replace("_", " "), "")
+    table = Table("hidden", "learning rate", in_words(name), "")
     for row in rows:
         mark = "chosen" if (tuple(row["hidden"]), row["learning_rate"]) == (chosen.hidden, chosen.rate) else ""
         score = "diverged" if row[name] is None else f"{row[name]:.4g}"

@@ -63,9 +63,8 @@ def learning_curve(history: pd.DataFrame, title: str, loss: str, width: float = 
     rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     rows[-1].set_xlim(0.5, history["epoch"].max() + 0.5)
     kept = history[history["kept"]]
-    for axes in rows:
+    for axes, column in zip(rows, ["validation_loss", *others], strict=True):
         axes.grid(alpha=0.3)
-        column = "validation_loss" if axes is rows[0] else others[list(rows).index(axes) - 1]
         axes.plot(kept["epoch"], kept[column], "o", color="black", markersize=4, label="weights that are kept")
     rows[0].legend()
     figure.suptitle(title)

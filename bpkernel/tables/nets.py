@@ -15,7 +15,7 @@ from bpkernel.functions.losses import LossName
 from bpkernel.history import History
 from bpkernel.many_nets import OF_NET, train_many
 from bpkernel.mlp import MLP
-from bpkernel.progress import count_bar
+from bpkernel.progress import count_bar, in_words
 from bpkernel.runtime.threads import available
 from bpkernel.tables.options import METRICS, OUTPUTS, Options
 
@@ -84,7 +84,7 @@ class Watch(Callback):
         self._start = time.monotonic()
 
     def epoch(self, run: Run) -> None:
-        self._advance(1, f"{run.monitor.replace('val_', 'validation ')} {run.monitored:.4g}")
+        self._advance(1, f"{in_words(run.monitor)} {run.monitored:.4g}")
         if self._seconds is not None and time.monotonic() - self._start >= self._seconds:
             run.stop()
 

@@ -16,11 +16,10 @@ from bpkernel.serialization import write_atomically
 from bpkernel.tables.delimited import TableError
 from bpkernel.tables.features import MISSING, OTHER, Feature
 from bpkernel.tables.model import Model
-from bpkernel.tables.preparation import LARGEST
+from bpkernel.tables.preparation import LARGEST, NEAREST
 from bpkernel.version import __version__
 
 OPSET, OPSET_ML = 20, 3  # of onnxruntime 1.17 and later
-NEAREST = 1e6  # as of Preparation
 
 
 class Graph:
@@ -28,6 +27,7 @@ class Graph:
 
     def __init__(self, taken: set[str]):
         self._taken = taken
+        self.kinds = need("onnx", "onnx").TensorProto
         self.helper, self._numpy = need("onnx.helper", "onnx"), need("onnx.numpy_helper", "onnx")
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
@@ -65,7 +65,8 @@ def write(model: Model, path: Path) -> None:
         If the nets are no chains of layers, or have functions of a user.
     """
     onnx, helper = need("onnx", "onnx"), need("onnx.helper", "onnx")
-    graph, kinds = Graph({feature.name for feature in model.preparation.features}), onnx.TensorProto
+    graph = Graph({feature.name for feature in model.preparation.features})
+    kinds = graph.kinds
     X = _inputs(graph, model)
     y = _mean(graph, [_outputs(graph, net, X) for net in model.nets], model.net.dtype)
     outputs = _predictions(graph, model, y)
@@ -179,7 +180,7 @@ def _intervals(graph: Graph, Z: str, knots: Sequence[Sequence[float]]) -> list[s
 
 def _outputs(graph: Graph, net: MLP, X: str) -> str:
     """The outputs of a net (n, n_outputs), computed in its dtype."""
-    kind = need("onnx", "onnx").TensorProto
+    kind = graph.kinds
     n_layers = len(net.layer_sizes) - 1
     if net.connections != tuple((l, l + 1) for l in range(n_layers)) or any(net.layer_norm):
         raise TableError("only chains of layers without layer_norm can be exported")
@@ -201,7 +202,7 @@ def _mean(graph: Graph, outputs: list[str], dtype: Any) -> str:
 
 def _predictions(graph: Graph, model: Model, y: str) -> list[tuple[str, str, list[int]]]:
     """Add what a model makes of outputs; the name, the kind and the further dimensions of each output of the graph."""
-    target, kinds = model.target, need("onnx", "onnx").TensorProto
+    target, kinds = model.target, graph.kinds
     if model.classify:
         if model.net.layer_sizes[-1] == 1:
             y = graph.op("Concat", graph.op("Sub", graph.constant(1.0, model.net.dtype), y), y, axis=1)
@@ -262,7 +263,7 @@ def _softplus(graph: Graph, a: str, dtype: Any) -> str:
 
 def _gelu(graph: Graph, a: str, dtype: Any) -> str:
     """In float32 also for nets in float64: onnxruntime has no erf of float64."""
-    kind = need("onnx", "onnx").TensorProto
+    kind = graph.kinds
     found = graph.op("Gelu", graph.op("Cast", a, to=kind.FLOAT))
     return graph.op("Cast", found, to=kind.FLOAT if dtype == np.float32 else kind.DOUBLE)
 

@@ -17,6 +17,7 @@ from bpkernel.tables.delimited import TableError
 from bpkernel.tables.features import DAY, OTHER, WEEK, YEAR, Feature, learn
 
 SKEWED = 2.0  # the skewness from which numbers are transformed by Yeo and Johnson's power
+NEAREST = 1e6  # numbers further from the centre, in spreads, count as this far
 LARGEST = 10.0  # inputs further from the mean, in standard deviations, count as this far
 ROWS_AN_INTERVAL, FEWEST_INTERVALS, MOST_INTERVALS = 100, 2, 128  # of the piecewise linear encoding of a column of numbers
 MOST_CELLS = 1 << 28  # inputs by intervals of all training rows: 1 GiB in float32
@@ -89,7 +90,7 @@ class Preparation:
     def _near(self, filled: np.ndarray) -> np.ndarray:
         """Numbers by RobustScaler."""
         halves = filled / 2 - np.asarray(self.centre) / 2  # the difference itself may overflow
-        return np.clip(halves / np.asarray(self.spread) * 2, -1e6, 1e6)
+        return np.clip(halves / np.asarray(self.spread) * 2, -NEAREST, NEAREST)
 
     def _powered(self, near: np.ndarray) -> np.ndarray:
         skewed = ~np.isnan(self.power)
@@ -151,9 +152,10 @@ class Preparation:
         """
         chained, place = jacobian.copy(), len(self.knots)
         for number, knots in enumerate(self._ends()):
-            z, own = X[:, number], slice(place, place + len(knots) - 1)
-            upper = np.clip(np.searchsorted(knots, z), 1, len(knots) - 1) if len(knots) > 1 else None
-            if upper is not None:
+            own = slice(place, place + len(knots) - 1)
+            if len(knots) > 1:
+                z = X[:, number]
+                upper = np.clip(np.searchsorted(knots, z), 1, len(knots) - 1)
                 inside = (z >= knots[0]) & (z <= knots[-1])
                 slope = inside / (knots[upper] - knots[upper - 1])
                 chained[:, :, number] += jacobian[np.arange(len(X)), :, place + upper - 1] * slope[:, np.newaxis]

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bpkernel.extras import need
+from bpkernel.progress import in_words
 from bpkernel.tables import evidence, figures
 from bpkernel.tables.training_run import TrainedRun
 
@@ -27,14 +28,13 @@ def made(
     """The report as HTML; texts of the table never become markup."""
     environment = need("jinja2", "cli").Environment(autoescape=True, trim_blocks=True)
     run, model = trained.run, trained.model
-    rows, problem = run.splits.sizes(), run.problem
+    problem = run.problem
     what = f"classes ({', '.join(run.target.classes[:6])}{', …' if len(run.target.classes) > 6 else ''})"
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         summary=f"{run.target.name}: {what if problem.classify else 'numbers'}, predicted from {len(run.preparation.features)} "
         f"columns by {'the mean of ' + str(len(model.nets)) + ' nets' if len(model.nets) > 1 else 'a net'}. "
-        f"{rows['train'] + rows['validation'] if len(problem.folds) == 1 else rows['train']} rows for training and validation, "
-        f"{rows['test']} for the test.",
+        f"{len(run.splits.rest)} rows for training and validation, {len(run.splits.test)} for the test.",
         warnings=warnings,
         scores=_scores(scores, classify=problem.classify),
         scores_note="Test rows were seen by no net. Validation rows are predicted by the nets that were not trained on them; "
@@ -82,7 +82,7 @@ def _tables(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = [
             [", ".join(map(str, row["hidden"])) or "none", f"{row['learning_rate']:g}", _number(row[name])] for row in tuning
         ]
-        header = ["hidden units", "learning rate", name.replace("val_", "validation ").replace("_", " ")]
+        header = ["hidden units", "learning rate", in_words(name)]
         yield "Tuning", {"header": header, "rows": rows}
 
 

@@ -121,11 +121,11 @@ def write(
     model.save(folder / MODEL)
     write_json(folder / METRICS, scores)
     write_json(folder / RUN, described)
-    write_atomically(folder / HISTORY, history_of(trained).to_csv(index=False, lineterminator="\n").encode())
-    loss = model.net.loss_name
-    curve = figures.learning_curve(history_of(trained), f"{title}: learning curve", loss)
+    history, loss = history_of(trained), model.net.loss_name
+    write_atomically(folder / HISTORY, history.to_csv(index=False, lineterminator="\n").encode())
+    curve = figures.learning_curve(history, f"{title}: learning curve", loss)
     write_atomically(folder / CURVE, figures.png(curve))
-    plain = figures.learning_curve(history_of(trained), "Learning curve", loss, figures.SIZE[0])
+    plain = figures.learning_curve(history, "Learning curve", loss, figures.SIZE[0])
     write_atomically(folder / REPORT, report.made(trained, title, scores, described, warnings, plain))
     if described["finished"] is not None:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

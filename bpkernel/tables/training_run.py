@@ -128,10 +128,7 @@ class TrainingRun:
 
     def true_of(self, part: str) -> np.ndarray:
         """Classes or numbers of the rows of "train", "validation" or "test" (n,), as of `Target.values`."""
-        name = self.target.name
-        if part == "test":
-            return self.target.values(self.splits.test[name])
-        return self.target.values(self.splits.rest[name])[self.splits.rows(part)]
+        return self.true[self.splits.test.index if part == "test" else self.splits.rest.index[self.splits.rows(part)]]
 
 
 class TrainedRun:
@@ -146,6 +143,7 @@ class TrainedRun:
 
     def __init__(self, run: TrainingRun, trained: nets.Trained):
         self.run, self.trained = run, trained
+        self._outputs: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.model = run.model(trained.nets, run.target)
         if run.target.quantiles:
             y, true = self.outputs("validation")
@@ -162,16 +160,21 @@ class TrainedRun:
         return y[order], rows[order]
 
     def outputs(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Outputs (n, n_outputs) and true values (n,) of "train", "validation" or "test".
+        """Outputs (n, n_outputs) and true values (n,) of "train", "validation" or "test"; computed once.
 
         Validation rows are predicted by the nets that have not seen them.
         """
+        if part not in self._outputs:
+            self._outputs[part] = self._outputs_of(part)
+        return self._outputs[part]
+
+    def _outputs_of(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         run = self.run
         if part == "test":
             return self.model.nets.predict(run.X_test), run.true_of("test")
         if part == "validation":
             y, rows = self._of_held_back()
-            return y, run.target.values(run.splits.rest[run.target.name])[rows]
+            return y, run.true[run.splits.rest.index[rows]]
         rows = run.splits.rows("train")
         return self.model.nets.predict(run.problem.X[rows]), run.true_of("train")
 
